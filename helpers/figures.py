@@ -1,0 +1,242 @@
+"""Figures of the series: they draw what they are given and compute nothing.
+
+Every figure carries ``fig.alt``, a sentence for readers who cannot see it; ``show`` puts figure
+and sentence into the notebook. Colours are Okabe and Ito's and viridis, which people with any
+kind of colour vision can tell apart.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+    from matplotlib.figure import Figure
+    from transformers import BatchEncoding
+
+    from .checkpoints import Clip
+
+# Okabe & Ito, "Color Universal Design" (2008)
+ORANGE, SKY, GREEN, YELLOW = "#E69F00", "#56B4E9", "#009E73", "#F0E442"
+BLUE, VERMILION, PURPLE, GREY = "#0072B2", "#D55E00", "#CC79A7", "#BBBBBB"
+PALETTE = (BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILION, YELLOW)
+
+WIDTH = 8.0  # inches; at 96 dots an inch this fits the output column of Colab
+DPI = 96
+
+
+def token_strip(
+    clip: Clip,
+    tokens: BatchEncoding | torch.Tensor | Sequence[int] | Sequence[Sequence[int]],
+    *,
+    title: str = "Tokens and their ids",
+    show_padding: bool = False,
+    alt: str | None = None,
+) -> Figure:
+    """Draw ids as a strip of boxes: the token above, its id below, one strip for each row.
+
+    Text tokens alternate between two colours so that neighbours can be told apart; start, end
+    and padding are grey. Padding after the first ``<|endoftext|>`` is drawn as one box with a
+    count, unless ``show_padding``.
+
+    Args:
+        clip: whose tokenizer names the tokens.
+        tokens: what ``tokenize`` or ``embed`` returned, ids (n, L) or (L,), or lists of ids.
+        title: above the figure.
+        show_padding: draw every padding token.
+        alt: text for readers who cannot see the figure; None writes out the tokens.
+
+    Raises:
+        TypeError, ValueError: not ids, as in ``detokenize``.
+    """
+    from matplotlib.patches import FancyBboxPatch
+
+    from .tokens import _check_rows
+
+    lines: list[list[tuple[str, str, str]]] = []  # (token, id, colour) of each box
+    sentences = []
+    for row in _check_rows(tokens):
+        boxes = _boxes(clip, row, show_padding)
+        sentences.append(" ".join(f"{token} ({number})" for token, number, _ in boxes))
+        lines.extend(_wrap(boxes))
+
+    fig = _figure(0.6 + 0.75 * len(lines))
+    ax = fig.add_subplot()
+    for line, boxes in enumerate(lines):
+        x = 0.0
+        for token, number, colour in boxes:
+            width = _box_width(token, number)
+            ax.add_patch(
+                FancyBboxPatch(
+                    (x + 0.1, -line - 0.36),
+                    width - 0.2,
+                    0.72,
+                    boxstyle="round,pad=0,rounding_size=0.12",
+                    facecolor=colour,
+                    edgecolor="#333333",
+                    linewidth=0.8,
+                )
+            )
+            ax.text(
+                x + width / 2, -line + 0.14, token, ha="center", va="center", family="monospace"
+            )
+            ax.text(x + width / 2, -line - 0.2, number, ha="center", va="center", fontsize=8)
+            x += width
+    ax.set_xlim(0, _LINE)
+    ax.set_ylim(-len(lines) + 0.5, 0.5)
+    ax.set_axis_off()
+    ax.set_title(_literal(title), loc="left")
+    fig.alt = alt or f"{title}. Boxes with tokens and their ids: {'; next row: '.join(sentences)}."
+    return fig
+
+
+def heatmap(
+    array: Any,
+    *,
+    title: str,
+    xlabel: str,
+    ylabel: str,
+    alt: str,
+    xticks: Sequence[str] | None = None,
+    yticks: Sequence[str] | None = None,
+    colorbar: str = "",
+    cmap: str = "viridis",
+    vmin: float | None = None,
+    vmax: float | None = None,
+    annotate: bool = False,
+    height: float | None = None,
+) -> Figure:
+    """Draw a table of numbers as colours.
+
+    Args:
+        array: (rows, columns) or (columns,): a torch tensor on any device, a numpy array or lists.
+        title, xlabel, ylabel: what is drawn, what a column is, what a row is.
+        alt: one sentence that says what is to be seen.
+        xticks, yticks: names of the columns and rows, all or none.
+        colorbar: name of the colour scale, with its unit if it has one.
+        cmap: a perceptually uniform colour map, such as "viridis" or "cividis".
+        vmin, vmax: ends of the colour scale; None takes the smallest and largest number.
+        annotate: write every number into its cell, with two decimals.
+        height: of the figure, in inches; None chooses one from the number of rows.
+
+    Raises:
+        ValueError: not a table, or names that do not fit its size.
+    """
+    import numpy as np
+
+    if hasattr(array, "detach"):
+        array = array.detach().float().cpu().numpy()
+    table = np.atleast_2d(np.asarray(array, dtype=float))
+    if table.ndim != 2 or 0 in table.shape:
+        raise ValueError(f"array must have shape (rows, columns), not {table.shape}.")
+    for name, ticks, size in (
+        ("xticks", xticks, table.shape[1]),
+        ("yticks", yticks, table.shape[0]),
+    ):
+        if ticks is not None and len(ticks) != size:
+            raise ValueError(f"{name} has {len(ticks)} names for {size} of them.")
+
+    fig = _figure(height or min(7.0, max(2.4, 1.4 + 0.32 * table.shape[0])))
+    ax = fig.add_subplot()
+    image = ax.imshow(
+        table, aspect="auto", cmap=cmap, vmin=vmin, vmax=vmax, interpolation="nearest"
+    )
+    if xticks is not None:
+        crowded = sum(map(len, xticks)) > 60
+        ax.set_xticks(range(len(xticks)), [_literal(name) for name in xticks])
+        ax.tick_params(axis="x", labelrotation=90 if crowded else 0)
+    if yticks is not None:
+        ax.set_yticks(range(len(yticks)), [_literal(name) for name in yticks])
+    ax.set_title(_literal(title))
+    ax.set_xlabel(_literal(xlabel))
+    ax.set_ylabel(_literal(ylabel))
+    fig.colorbar(image, ax=ax, label=colorbar)
+    if annotate:
+        middle = (image.norm.vmin + image.norm.vmax) / 2
+        for (row, column), value in np.ndenumerate(table):
+            colour = "black" if value > middle else "white"
+            ax.text(column, row, f"{value:.2f}", ha="center", va="center", color=colour, fontsize=8)
+    fig.alt = alt
+    return fig
+
+
+def show(fig: Figure, alt: str | None = None) -> None:
+    """Display a figure in a notebook, once, with its alt text.
+
+    Args:
+        fig: a figure of this module, or any matplotlib figure together with ``alt``.
+        alt: overrides ``fig.alt``.
+
+    Raises:
+        ValueError: the figure has no alt text.
+    """
+    from io import BytesIO
+
+    from IPython.display import display
+
+    alt = alt or getattr(fig, "alt", None)
+    if not alt:
+        raise ValueError(
+            "this figure has no alt text; say what is to be seen: show(fig, alt='...')."
+        )
+    png = BytesIO()
+    fig.savefig(png, format="png", dpi=DPI, bbox_inches="tight")
+    display(
+        {"image/png": png.getvalue(), "text/plain": repr(fig)},
+        metadata={"image/png": {"alt": alt}},
+        raw=True,
+    )
+    if "matplotlib.pyplot" in sys.modules:  # else the notebook would show it a second time
+        sys.modules["matplotlib.pyplot"].close(fig)
+
+
+# --- pieces -----------------------------------------------------------------------------------
+
+_LINE = 84.0  # room on one line of a strip, in characters
+
+
+def _boxes(clip: Clip, row: Sequence[int], show_padding: bool) -> list[tuple[str, str, str]]:
+    names = [str(name) for name in clip.tokenizer.convert_ids_to_tokens(list(row))]
+    end = row.index(clip.eos_token_id) if clip.eos_token_id in row else len(row)
+    boxes, words = [], 0
+    for position, (name, number) in enumerate(zip(names, row, strict=True)):
+        if position > end and not show_padding:
+            boxes.append((f"padding × {len(row) - position}", f"{name} {number}", "#EEEEEE"))
+            break
+        if position >= end or number == clip.bos_token_id:
+            colour = GREY if position <= end else "#EEEEEE"
+        else:
+            colour, words = (SKY, ORANGE)[words % 2], words + 1
+        boxes.append((name, str(number), colour))
+    return boxes
+
+
+def _box_width(token: str, number: str) -> float:
+    return 1.5 + max(len(token), 0.8 * len(number), 2)
+
+
+def _wrap(boxes: list[tuple[str, str, str]]) -> list[list[tuple[str, str, str]]]:
+    """Break a row of boxes into lines that fit the figure."""
+    lines: list[list[tuple[str, str, str]]] = [[]]
+    used = 0.0
+    for box in boxes:
+        width = _box_width(box[0], box[1])
+        if used + width > _LINE and lines[-1]:
+            lines.append([])
+            used = 0.0
+        lines[-1].append(box)
+        used += width
+    return lines
+
+
+def _figure(height: float) -> Figure:
+    # Not pyplot: such a figure belongs to nobody else, so nothing shows it behind our back.
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(WIDTH, height), layout="constrained")
+
+
+def _literal(text: str) -> str:
+    return text.replace("$", r"\$")  # matplotlib would read formulas between dollar signs
