@@ -42,11 +42,8 @@ class Embeddings:
     attention_mask: torch.Tensor
 
     def __repr__(self) -> str:
-        shapes = {
-            name: None if value is None else tuple(value.shape)
-            for name, value in vars(self).items()
-        }
-        return f"Embeddings({', '.join(f'{name} {shape}' for name, shape in shapes.items())})"
+        shapes = (f"{k} {None if v is None else tuple(v.shape)}" for k, v in vars(self).items())
+        return f"Embeddings({', '.join(shapes)})"
 
 
 def embed(
@@ -112,9 +109,7 @@ def _ids_and_mask(clip: Clip, given: Any) -> tuple[torch.Tensor, torch.Tensor]:
         given = tokenize(clip, given)
     ids = given if isinstance(given, torch.Tensor) else getattr(given, "input_ids", None)
     if isinstance(ids, list):
-        raise TypeError(
-            "input_ids must be a torch tensor; ask the tokenizer for return_tensors='pt'."
-        )
+        raise TypeError("input_ids must be a torch tensor; pass return_tensors='pt'.")
     if not isinstance(ids, torch.Tensor):
         raise TypeError(
             "texts_or_tokens must be a string, a list of strings, what tokenize returned, or a "

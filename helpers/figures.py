@@ -163,7 +163,7 @@ def heatmap(
 
 
 def show(fig: Figure, alt: str | None = None) -> None:
-    """Display a figure in a notebook, once, with its alt text.
+    """Display a figure in a notebook, once, with its alt text; elsewhere print the alt text.
 
     Args:
         fig: a figure of this module, or any matplotlib figure together with ``alt``.
@@ -172,22 +172,25 @@ def show(fig: Figure, alt: str | None = None) -> None:
     Raises:
         ValueError: the figure has no alt text.
     """
+    from base64 import b64encode
     from io import BytesIO
 
+    from IPython import get_ipython
     from IPython.display import display
 
     alt = alt or getattr(fig, "alt", None)
     if not alt:
-        raise ValueError(
-            "this figure has no alt text; say what is to be seen: show(fig, alt='...')."
+        raise ValueError("this figure has no alt text; say what is seen: show(fig, alt='...').")
+    if get_ipython() is None:  # a plain Python script: nowhere to draw
+        print(f"[figure: {alt}]")
+    else:
+        png = BytesIO()
+        fig.savefig(png, format="png", dpi=DPI, bbox_inches="tight")
+        display(
+            {"image/png": b64encode(png.getvalue()).decode("ascii"), "text/plain": repr(fig)},
+            metadata={"image/png": {"alt": alt}},
+            raw=True,
         )
-    png = BytesIO()
-    fig.savefig(png, format="png", dpi=DPI, bbox_inches="tight")
-    display(
-        {"image/png": png.getvalue(), "text/plain": repr(fig)},
-        metadata={"image/png": {"alt": alt}},
-        raw=True,
-    )
     if "matplotlib.pyplot" in sys.modules:  # else the notebook would show it a second time
         sys.modules["matplotlib.pyplot"].close(fig)
 

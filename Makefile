@@ -1,0 +1,46 @@
+# make help says what there is.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+NOTEBOOKS := $(sort $(wildcard notebooks/*.ipynb))
+
+.PHONY: help notebooks test lab lint format clean
+
+help: ## show this list
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
+	@echo "  The first of them makes $(VENV), which takes some minutes."
+	@echo "  CLIP_CHECKPOINT=sd1 make notebooks runs them on another CLIP; PYTHON=python3.12 picks a Python."
+
+notebooks: $(READY) ## run every notebook; readable pages go to build/html
+	$(BIN)/python -m nbconvert --log-level=WARN --execute --to html \
+		--ExecutePreprocessor.timeout=1800 --output-dir=build/html $(NOTEBOOKS)
+	@echo "Done. Open the pages in build/html in a browser:"
+	@ls -1 build/html/*.html
+
+test: $(READY) lint ## check the code, the helpers and the stored output of every notebook
+	env -u CLIP_CHECKPOINT $(BIN)/python -m pytest
+
+lab: $(READY) ## open the notebooks in JupyterLab
+	$(BIN)/python -m jupyterlab notebooks
+
+lint: $(READY) ## check style and format
+	$(BIN)/python -m ruff check
+	$(BIN)/python -m ruff format --check
+
+format: $(READY) ## put style and format right
+	$(BIN)/python -m ruff check --fix
+	$(BIN)/python -m ruff format
+
+clean: ## delete what the other commands made
+	rm -rf $(VENV) build
+
+# matplotlib is imported once so that no notebook has to build its list of fonts
+$(READY): requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else "Python 3.11 or newer is needed, and $(PYTHON) is %d.%d. If you have a newer one: make PYTHON=python3.12 ..." % v[:2])'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	$(BIN)/python -c 'import matplotlib.font_manager'
+	@touch $@
