@@ -1,0 +1,146 @@
+"""What every notebook of the series keeps to, as functions from a notebook to complaints."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+IGNORED = ("NBVAL_IGNORE_OUTPUT", "NBVAL_SKIP")
+IGNORED_TAGS = ("nbval-ignore-output", "nbval-skip")
+NOT_COMPARED = {"image/png", "image/jpeg", "application/vnd.jupyter.widget-view+json"}
+MACHINE = re.compile(
+    r"(/home/|/root/|/Users/|/tmp/|/work/|/opt/|/usr/lib|/mnt/|[A-Z]:\\\\?Users|site-packages"
+    r"|ipykernel_\d+|localhost|127\.0\.0\.1)"
+)
+LINK = re.compile(r"\]\(([^)\s]+)\)|(?:href|src)=\"([^\"]+)\"")
+
+
+def code_cells(notebook: Any) -> list[Any]:
+    return [c for c in notebook.cells if c.cell_type == "code" and c.source.strip()]
+
+
+def prints(cell: Any) -> bool:
+    return bool(cell.outputs)
+
+
+def compared(cell: Any) -> bool:
+    """Whether nbval compares at least one field of the cell's stored output.
+
+    nbval leaves out a cell that was never run, one that is marked, and every picture.
+    """
+    marked = any(line.strip() == f"# {m}" for line in cell.source.splitlines() for m in IGNORED)
+    tagged = any(tag in IGNORED_TAGS for tag in cell.metadata.get("tags", []))
+    if cell.execution_count is None or marked or tagged:
+        return False
+    return any(
+        output.output_type in ("stream", "error") or set(output.get("data", {})) - NOT_COMPARED
+        for output in cell.outputs
+    )
+
+
+def not_compared(notebook: Any) -> list[str]:
+    """Over 5 % of the cells that print are not compared."""
+    printing = [cell for cell in code_cells(notebook) if prints(cell)]
+    count = sum(compared(cell) for cell in printing)
+    if not printing:
+        return ["no cell prints anything"]
+    if count < 0.95 * len(printing):
+        first = next(cell for cell in printing if not compared(cell))
+        return [f"{count} of {len(printing)} printing cells are compared; not: {start(first)}"]
+    return []
+
+
+def execution_counts(notebook: Any) -> list[str]:
+    """A cell was not run, or the cells were not run once from top to bottom."""
+    counts = [cell.execution_count for cell in code_cells(notebook)]
+    if counts != list(range(1, len(counts) + 1)):
+        return [f"execution counts are {counts}, not 1 to {len(counts)}"]
+    return []
+
+
+def stored_errors(notebook: Any) -> list[str]:
+    return [
+        f"stored error: {output.ename} in {start(cell)}"
+        for cell, output in outputs(notebook)
+        if output.output_type == "error"
+        and "raises-exception" not in cell.metadata.get("tags", [])
+        and "# NBVAL_RAISES_EXCEPTION" not in cell.source
+    ]
+
+
+def images_without_alt(notebook: Any) -> list[str]:
+    complaints = []
+    for cell, output in outputs(notebook):
+        for kind in output.get("data", {}):
+            alt = output.get("metadata", {}).get(kind, {}).get("alt", "")
+            if kind.startswith("image/") and len(alt.strip()) < 20:
+                complaints.append(f"picture without alt text in {start(cell)}")
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown" and re.search(r"!\[\s*\]\(|<img(?![^>]*alt=)", cell.source):
+            complaints.append(f"picture without alt text in {start(cell)}")
+    return complaints
+
+
+def machine_paths(notebook: Any) -> list[str]:
+    texts = [(cell, cell.source) for cell in notebook.cells]
+    texts += [(cell, text) for cell, output in outputs(notebook) for text in texts_of(output)]
+    return [
+        f"{found[0]!r} in {start(cell)}" for cell, text in texts if (found := MACHINE.search(text))
+    ]
+
+
+def noise_on_stderr(notebook: Any) -> list[str]:
+    """Anything on stderr but the helpers' own line on a prompt that was cut."""
+    own = re.compile(r"prompt \d+ is \d+ tokens long, \d+ fit; lost: .*")
+    return [
+        f"stderr in {start(cell)}: {line[:80]!r}"
+        for cell, output in outputs(notebook)
+        if output.get("name") == "stderr"
+        for line in output.text.splitlines()
+        if line.strip() and not own.fullmatch(line)
+    ]
+
+
+def dead_links(notebook: Any, folder: Path) -> list[str]:
+    """Links to files that are not there; links to other sites are not followed."""
+    complaints = []
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            for groups in LINK.findall(cell.source):
+                target = unquote(next(filter(None, groups))).split("#")[0]
+                if re.match(r"[a-z]+:", target) or target.startswith("attachment:"):
+                    continue
+                if target and not (folder / target).exists():
+                    complaints.append(f"link to {target}, which is not there")
+    return complaints
+
+
+def shape_of_the_series(notebook: Any) -> list[str]:
+    """A title first, the time it takes, what was seen and exercises at the end."""
+    first = notebook.cells[0]
+    prose = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
+    headings = re.findall(r"(?m)^#+ +(.+)$", "\n".join(prose))
+    complaints = []
+    if first.cell_type != "markdown" or not first.source.startswith("# "):
+        complaints.append("it does not begin with a title")
+    if not re.search(r"\b(minutes|hour|hours)\b", "\n".join(prose[:3])):
+        complaints.append("it does not say how long it takes")
+    for words in (("summary", "what you saw"), ("exercises",)):
+        if not any(word in heading.lower() for heading in headings for word in words):
+            complaints.append(f"it has no heading {' or '.join(words)!r}")
+    return complaints
+
+
+def outputs(notebook: Any) -> list[tuple[Any, Any]]:
+    return [(cell, output) for cell in code_cells(notebook) for output in cell.outputs]
+
+
+def texts_of(output: Any) -> list[str]:
+    data = output.get("data", {}).values()
+    return [text for text in (output.get("text"), *data) if isinstance(text, str)]
+
+
+def start(cell: Any) -> str:
+    return repr(cell.source.strip().split("\n")[0][:60])

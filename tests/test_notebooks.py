@@ -1,0 +1,250 @@
+"""Every notebook keeps the rules, and every rule is able to fail."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import notebook_rules as rules
+import pytest
+from conftest import ROOT
+from nbformat import v4
+
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+LARGEST = 1_000_000  # bytes
+
+RULES: list[Callable[[Any], list[str]]] = [
+    rules.not_compared,
+    rules.execution_counts,
+    rules.stored_errors,
+    rules.images_without_alt,
+    rules.machine_paths,
+    rules.noise_on_stderr,
+    rules.shape_of_the_series,
+]
+
+
+def names(paths: list[Path]) -> list[str]:
+    return [path.stem for path in paths]
+
+
+def test_the_series_is_numbered_without_gaps() -> None:
+    numbers = [int(path.name[:2]) for path in NOTEBOOKS]
+    assert numbers == list(range(1, len(NOTEBOOKS) + 1))
+    assert len(NOTEBOOKS) >= 2
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=names(NOTEBOOKS))
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+def test_rule(path: Path, rule: Callable[[Any], list[str]]) -> None:
+    assert rule(nbformat.read(path, as_version=4)) == []
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=names(NOTEBOOKS))
+def test_file(path: Path) -> None:
+    assert path.stat().st_size < LARGEST
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    assert "widgets" not in notebook.metadata  # GitHub cannot show such a notebook
+    assert notebook.metadata.kernelspec.name == "python3"
+    assert rules.dead_links(notebook, path.parent) == []
+
+
+def test_compared_cells_are_counted(record_property: Callable[[str, object], None]) -> None:
+    """The sum over the series, in the report: how much of the output is really compared."""
+    printing = comparing = 0
+    for path in NOTEBOOKS:
+        cells = rules.code_cells(nbformat.read(path, as_version=4))
+        printing += sum(map(rules.prints, cells))
+        comparing += sum(map(rules.compared, cells))
+    record_property("cells that print", printing)
+    record_property("cells compared", comparing)
+    assert comparing >= 0.95 * printing > 0
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=names(NOTEBOOKS))
+def test_links_to_the_next(path: Path) -> None:
+    position = NOTEBOOKS.index(path)
+    if position + 1 < len(NOTEBOOKS):
+        cells = nbformat.read(path, as_version=4).cells
+        prose = [cell.source for cell in cells if cell.cell_type == "markdown"]
+        assert any(f"]({NOTEBOOKS[position + 1].name})" in text for text in prose[-40:])
+
+
+# --- each rule can fail: a good notebook is spoilt in one way, and one rule complains ---
+
+
+def good() -> Any:
+    first = v4.new_markdown_cell("# Title\n\nIt takes 5 minutes.")
+    code = v4.new_code_cell("print(1 + 1)", execution_count=1)
+    code.outputs = [v4.new_output("stream", name="stdout", text="2\n")]
+    figure = v4.new_code_cell("show(figure)", execution_count=2)
+    figure.outputs = [
+        v4.new_output(
+            "display_data",
+            data={"image/png": "iVBORw0KGgo=", "text/plain": "<Figure size 800x240 with 1 Axes>"},
+            metadata={"image/png": {"alt": "A triangle of attention weights."}},
+        )
+    ]
+    last = v4.new_markdown_cell("## Summary\n\nSeen.\n\n## Exercises\n\n1. [Do](rules.md) it.")
+    return v4.new_notebook(cells=[first, code, figure, last])
+
+
+def never_run(nb: Any) -> None:
+    nb.cells[1].execution_count = None
+
+
+def swapped(nb: Any) -> None:
+    nb.cells[1].execution_count, nb.cells[2].execution_count = 2, 1
+
+
+def run_twice(nb: Any) -> None:
+    nb.cells[2].execution_count = 3
+
+
+def ignored(nb: Any) -> None:
+    nb.cells[1].source = "# NBVAL_IGNORE_OUTPUT\n" + nb.cells[1].source
+
+
+def tagged(nb: Any) -> None:
+    nb.cells[1].metadata["tags"] = ["nbval-skip"]
+
+
+def picture_only(nb: Any) -> None:
+    del nb.cells[2].outputs[0].data["text/plain"]
+
+
+def nothing_printed(nb: Any) -> None:
+    for cell in nb.cells[1:3]:
+        cell.outputs = []
+
+
+def error(nb: Any) -> None:
+    nb.cells[1].outputs = [v4.new_output("error", ename="ValueError", evalue="", traceback=[])]
+
+
+def no_alt(nb: Any) -> None:
+    nb.cells[2].outputs[0].metadata = {}
+
+
+def no_alt_in_prose(nb: Any) -> None:
+    nb.cells[0].source += "\n\n![](picture.png)"
+
+
+def path_in_output(nb: Any) -> None:
+    nb.cells[1].outputs[0].text = "loaded from /home/ada/models\n"
+
+
+def path_in_source(nb: Any) -> None:
+    nb.cells[1].source = "load('C:\\\\Users\\\\ada')"
+
+
+def warning(nb: Any) -> None:
+    nb.cells[1].outputs.append(v4.new_output("stream", name="stderr", text="FutureWarning: no\n"))
+
+
+def progress_bar(nb: Any) -> None:
+    nb.cells[1].outputs.append(v4.new_output("stream", name="stderr", text="100%|####| 3/3\n"))
+
+
+def no_title(nb: Any) -> None:
+    nb.cells[0].source = "It takes 5 minutes."
+
+
+def no_minutes(nb: Any) -> None:
+    nb.cells[0].source = "# Title"
+
+
+def no_exercises(nb: Any) -> None:
+    nb.cells[3].source = "## Summary"
+
+
+SPOILT = [
+    (never_run, rules.execution_counts),
+    (never_run, rules.not_compared),
+    (swapped, rules.execution_counts),
+    (run_twice, rules.execution_counts),
+    (ignored, rules.not_compared),
+    (tagged, rules.not_compared),
+    (picture_only, rules.not_compared),
+    (nothing_printed, rules.not_compared),
+    (error, rules.stored_errors),
+    (no_alt, rules.images_without_alt),
+    (no_alt_in_prose, rules.images_without_alt),
+    (path_in_output, rules.machine_paths),
+    (path_in_source, rules.machine_paths),
+    (warning, rules.noise_on_stderr),
+    (progress_bar, rules.noise_on_stderr),
+    (no_title, rules.shape_of_the_series),
+    (no_minutes, rules.shape_of_the_series),
+    (no_exercises, rules.shape_of_the_series),
+]
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+def test_rule_accepts_a_good_notebook(rule: Callable[[Any], list[str]]) -> None:
+    assert rule(good()) == []
+
+
+@pytest.mark.parametrize(("spoil", "rule"), SPOILT, ids=lambda function: function.__name__)
+def test_rule_can_fail(spoil: Callable[[Any], None], rule: Callable[[Any], list[str]]) -> None:
+    notebook = good()
+    spoil(notebook)
+    assert rule(notebook) != []
+
+
+def test_every_rule_has_a_spoilt_notebook() -> None:
+    assert {rule for _, rule in SPOILT} == set(RULES)
+
+
+def test_the_line_on_a_cut_prompt_is_no_noise() -> None:
+    notebook = good()
+    line = "prompt 0 is 79 tokens long, 77 fit; lost: 'blue cats'\n"
+    notebook.cells[1].outputs.append(v4.new_output("stream", name="stderr", text=line))
+    assert rules.noise_on_stderr(notebook) == []
+
+
+def test_dead_links_are_found(tmp_path: Path) -> None:
+    notebook = good()
+    assert rules.dead_links(notebook, tmp_path) == ["link to rules.md, which is not there"]
+    (tmp_path / "rules.md").touch()
+    assert rules.dead_links(notebook, tmp_path) == []
+
+
+CELLS = [
+    ("print(1 + 1)", "2\n", True),
+    ("print(1 + 1)", "3\n", False),
+    ("import sys; _ = print('warned', file=sys.stderr)", "", False),
+    ("print('torch 9.9.9')", "torch 2.13.0\n", True),  # the sanitize file at work
+    ("print('torch 9.9.9 is old')", "torch 2.13.0 is new\n", False),  # and at its limit
+]
+
+
+def test_nbval_compares(tmp_path: Path) -> None:
+    """nbval, with the options of this project, fails on an output that is not the stored one."""
+    cells = []
+    for number, (source, stored, _) in enumerate(CELLS, start=1):
+        cells.append(v4.new_code_cell(source, execution_count=number))
+        if stored:
+            cells[-1].outputs = [v4.new_output("stream", name="stdout", text=stored)]
+    nbformat.write(v4.new_notebook(cells=cells), tmp_path / "some.ipynb")
+    options = re.findall(r'"(--nbval[^"]*)"', (ROOT / "pyproject.toml").read_text())
+    assert "--nbval" in options
+    assert "--nbval-lax" not in options
+    options = [option.replace("tests/", f"{ROOT}/tests/") for option in options]
+    run = subprocess.run(
+        [sys.executable, "-m", "pytest", "-rA", "-p", "no:cacheprovider", *options, "some.ipynb"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+    for number, (source, _, passes) in enumerate(CELLS):
+        word = "PASSED" if passes else "FAILED"
+        assert re.search(rf"(?m)^{word} some.ipynb::Cell {number}\b", run.stdout), source

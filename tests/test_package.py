@@ -1,0 +1,184 @@
+"""The package, its set-up and its papers."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+from conftest import EMOJI, ROOT
+from packaging.requirements import Requirement
+
+import helpers
+
+MODULES = sorted((ROOT / "helpers").glob("*.py"))
+ORDER = ["checkpoints", "tokens", "embeddings", "arithmetic", "images", "figures"]
+
+
+def lines(path: Path) -> list[str]:
+    text = path.read_text(encoding="utf-8").splitlines()
+    return [line.strip() for line in text if line.strip() and not line.startswith("#")]
+
+
+# --- importing ---
+
+
+def test_import_is_fast_and_light() -> None:
+    code = """
+import sys, time
+began = time.perf_counter()
+import helpers
+print(time.perf_counter() - began)
+print([name for name in ("torch", "transformers", "matplotlib", "numpy") if name in sys.modules])
+"""
+    seconds = []
+    for _ in range(3):
+        run = subprocess.run(
+            [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+        )
+        time, loaded = run.stdout.splitlines()
+        assert loaded == "[]"
+        seconds.append(float(time))
+    assert min(seconds) < 0.2
+
+
+def test_public_names() -> None:
+    for name in helpers.__all__:
+        assert name in dir(helpers)
+        assert getattr(helpers, name).__doc__ or name == "CHECKPOINTS"
+    assert set(helpers.__all__) == set(helpers._HOME)
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        helpers.nothing  # noqa: B018
+
+
+def test_imports_run_one_way() -> None:
+    for path in MODULES:
+        if path.stem == "__init__":
+            continue
+        assert path.stem in ORDER
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.level:
+                below = ORDER[: ORDER.index(path.stem)]
+                assert node.module in below, f"{path.name} imports {node.module}"
+
+
+def test_public_functions_have_type_hints() -> None:
+    for path in MODULES:
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.FunctionDef):
+                arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+                assert node.returns is not None, f"{path.name}: {node.name}"
+                assert all(a.annotation for a in arguments), f"{path.name}: {node.name}"
+
+
+def test_no_code_from_the_hub() -> None:
+    for path in MODULES:
+        text = path.read_text(encoding="utf-8")
+        assert "trust_remote_code" not in text
+        assert "torch.load" not in text
+
+
+# --- the shipped model ---
+
+
+def test_model_files() -> None:
+    sizes = {file.name: file.stat().st_size for file in EMOJI.iterdir() if file.is_file()}
+    assert sum(sizes.values()) <= 25_000_000
+    assert helpers.CHECKPOINTS["emoji"].files[0] in sizes
+    needed = set(helpers.CHECKPOINTS["emoji"].files) - {"special_tokens_map.json"}
+    assert needed <= set(sizes)
+    assert not [name for name in sizes if name.endswith((".bin", ".pt", ".pkl", ".py"))]
+
+
+def test_tokenizer_config() -> None:
+    config = json.loads((EMOJI / "tokenizer_config.json").read_text(encoding="utf-8"))
+    assert config["model_max_length"] == 77
+    assert config["bos_token"] == "<|startoftext|>"
+    assert config["eos_token"] == config["unk_token"] == config["pad_token"] == "<|endoftext|>"
+
+
+def test_model_config() -> None:
+    text = json.loads((EMOJI / "config.json").read_text(encoding="utf-8"))["text_config"]
+    assert text["vocab_size"] == 49408
+    assert text["max_position_embeddings"] == 77
+    assert (text["bos_token_id"], text["eos_token_id"]) == (49406, 49407)
+
+
+# --- set-up ---
+
+
+def test_both_ways_to_install_name_the_same_versions() -> None:
+    pinned = lines(ROOT / "requirements.txt")
+    conda = [line[2:] for line in lines(ROOT / "environment.yml") if "==" in line]
+    assert conda == pinned
+    assert all(re.fullmatch(r"[A-Za-z_]+==[\w.]+", line) for line in pinned)
+
+
+def test_pins_lie_inside_the_ranges() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    wanted = [Requirement(r) for r in project["dependencies"]]
+    wanted += [Requirement(r) for extra in project["optional-dependencies"].values() for r in extra]
+    pins = dict(line.split("==") for line in lines(ROOT / "requirements.txt"))
+    for requirement in wanted:
+        assert requirement.specifier.contains(pins[requirement.name]), requirement
+    assert set(pins) == {requirement.name for requirement in wanted}
+    assert project["version"] == helpers.__version__
+
+
+# What Colab had in August 2026; it must fit into the ranges.
+COLAB = {
+    "torch": "2.11.0",
+    "transformers": "5.15.0",
+    "diffusers": "0.39.0",
+    "accelerate": "1.14.0",
+    "huggingface_hub": "1.27.0",
+    "tokenizers": "0.22.2",
+    "numpy": "2.1.3",
+    "matplotlib": "3.10.0",
+    "pillow": "11.3.0",
+}
+
+
+def test_colab_fits_into_the_ranges() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    ranges = {(r := Requirement(text)).name: r.specifier for text in project["dependencies"]}
+    for name, version in COLAB.items():
+        assert ranges[name].contains(version), name
+
+
+def test_ci_runs_the_command_of_the_readme() -> None:
+    commands = [line for line in lines(ROOT / ".ci" / "run") if not line.startswith(("set", "cd"))]
+    assert commands == ["make test"]
+    assert os.access(ROOT / ".ci" / "run", os.X_OK)
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert "make notebooks" in readme
+    assert "make test" in readme
+
+
+def test_links_of_the_papers() -> None:
+    for name in ("README.md", "NOTICE"):
+        text = (ROOT / name).read_text(encoding="utf-8")
+        for target in re.findall(r"\]\(([^)#\s]+)", text):
+            assert re.match(r"https?:", target) or (ROOT / target).exists(), target
+
+
+def test_readme_names_every_checkpoint_and_notebook() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    for name in helpers.CHECKPOINTS:
+        assert f"`{name}`" in readme
+    for path in (ROOT / "notebooks").glob("*.ipynb"):
+        assert path.name in readme
+
+
+def test_notice_names_every_source() -> None:
+    notice = (ROOT / "NOTICE").read_text(encoding="utf-8")
+    for name in ("Noto", "FxEmojis", "Fluent", "Twemoji", "EmojiOne", "emojibase", "MiniLM"):
+        assert name.lower() in notice.lower(), name
+    for licence in ("MIT", "Apache-2.0", "CC BY 4.0"):
+        assert licence in notice
