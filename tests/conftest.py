@@ -13,6 +13,7 @@ from typing import Any
 # No test asks the network; a reader's own choice of checkpoint does not change what is tested.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.pop("CLIP_CHECKPOINT", None)
+os.environ["TQDM_DISABLE"] = "1"  # a slow machine would show bars that no stored output has
 
 import pytest
 from hypothesis import settings

@@ -41,7 +41,7 @@ def test_the_card_holds_the_measured_table(results: dict[str, Any], card: str) -
 
 
 def test_the_card_says_what_a_card_says(card: str) -> None:
-    text = card.lower()
+    text = card.lower().replace(" ", "")  # some write Emoji One
     for word in ("licen", "limit", "retrain", "twemoji", "noto", "emojione", "fluent", "fxemoji"):
         assert word in text, word
 
