@@ -1,0 +1,248 @@
+"""What is asked of the model that its captions never said. Training removes these words, measuring uses them."""
+
+from __future__ import annotations
+
+import re
+
+# word -> names that count as right. No caption, name or keyword of the training holds the word.
+UNSEEN: dict[str, tuple[str, ...]] = {
+    "canine": ("dog", "dog face", "poodle", "guide dog", "service dog", "wolf"),
+    "hound": ("dog", "dog face", "poodle", "guide dog"),
+    "feline": ("cat", "cat face", "black cat", "tiger", "leopard", "lion"),
+    "tabby": ("cat", "cat face", "black cat"),
+    "serpent": ("snake",),
+    "viper": ("snake",),
+    "stallion": ("horse", "horse face", "horse racing"),
+    "mare": ("horse", "horse face", "horse racing"),
+    "piglet": ("pig", "pig face", "pig nose", "boar"),
+    "cattle": ("cow", "cow face", "ox", "water buffalo"),
+    "bovine": ("cow", "cow face", "ox", "water buffalo", "bison"),
+    "rodent": ("mouse", "mouse face", "rat", "hamster", "chipmunk", "beaver"),
+    "hen": ("chicken", "rooster", "hatching chick", "baby chick"),
+    "raven": ("black bird", "bird"),
+    "crow": ("black bird", "bird"),
+    "falcon": ("eagle", "bird"),
+    "tuna": ("fish", "sushi", "tropical fish", "fishing pole"),
+    "trout": ("fish", "tropical fish", "fishing pole"),
+    "prawn": ("shrimp", "fried shrimp", "lobster"),
+    "wasp": ("honeybee", "ant", "fly"),
+    "moth": ("butterfly", "fly", "bug"),
+    "gorillas": ("gorilla", "monkey", "orangutan", "monkey face"),
+    "sedan": ("automobile", "oncoming automobile", "sport utility vehicle", "taxi"),
+    "lorry": ("delivery truck", "articulated lorry", "pickup truck"),
+    "aircraft": ("airplane", "small airplane", "airplane departure", "airplane arrival", "helicopter"),
+    "airliner": ("airplane", "small airplane", "airplane departure", "airplane arrival"),
+    "yacht": ("sailboat", "motor boat", "passenger ship", "speedboat"),
+    "railroad": ("locomotive", "railway track", "railway car", "train", "high-speed train", "mountain railway"),
+    "motorbike": ("motorcycle", "motor scooter", "racing car"),
+    "spacecraft": ("rocket", "flying saucer", "satellite"),
+    "physician": ("health worker", "man health worker", "woman health worker", "stethoscope"),
+    "surgeon": ("health worker", "man health worker", "woman health worker", "stethoscope", "hospital"),
+    "attorney": ("judge", "man judge", "woman judge", "balance scale"),
+    "monarch": ("crown", "prince", "princess", "person with crown", "butterfly"),
+    "infant": ("baby", "baby symbol", "baby angel", "baby bottle", "child"),
+    "toddler": ("baby", "child", "baby symbol", "boy", "girl"),
+    "wizard": ("mage", "man mage", "woman mage"),
+    "sorcerer": ("mage", "man mage", "woman mage"),
+    "detectives": ("detective", "man detective", "woman detective"),
+    "swimmer": ("person swimming", "man swimming", "woman swimming"),
+    "jogger": ("person running", "man running", "woman running"),
+    "spectacles": ("glasses", "sunglasses", "goggles"),
+    "rucksack": ("backpack", "luggage", "handbag"),
+    "trousers": ("jeans", "shorts"),
+    "blouse": ("woman's clothes", "dress", "t-shirt", "necktie"),
+    "sneakers": ("running shoe", "man's shoe", "hiking boot"),
+    "sofa": ("couch and lamp",),
+    "armchair": ("chair", "couch and lamp", "seat"),
+    "blaze": ("fire", "fire engine", "firefighter", "flame"),
+    "inferno": ("fire", "volcano", "fire engine"),
+    "blizzard": ("snowflake", "cloud with snow", "snowman", "snowman without snow"),
+    "thunderstorm": ("cloud with lightning and rain", "cloud with lightning", "high voltage", "tornado", "cloud with rain"),
+    "galaxy": ("milky way", "star", "ringed planet", "shooting star"),
+    "lunar": ("full moon", "new moon", "crescent moon", "full moon face", "new moon face", "first quarter moon", "last quarter moon", "waxing crescent moon", "waning crescent moon", "waxing gibbous moon", "waning gibbous moon"),
+    "extraterrestrial": ("alien", "alien monster", "flying saucer"),
+    "phantom": ("ghost", "goblin", "vampire"),
+    "spaghetti": ("spaghetti", "steaming bowl", "pasta"),
+    "noodles": ("steaming bowl", "spaghetti"),
+    "hamburgers": ("hamburger", "cheese wedge", "sandwich", "french fries", "hot dog"),
+    "loaf": ("bread", "baguette bread", "flatbread"),
+    "espresso": ("hot beverage", "teacup without handle"),
+    "latte": ("hot beverage", "teacup without handle", "glass of milk"),
+    "lager": ("beer mug", "clinking beer mugs"),
+    "whiskey": ("tumbler glass", "clinking glasses", "beer mug", "bottle with popping cork"),
+    "champagne bottle": ("bottle with popping cork", "clinking glasses"),
+    "blossoms": ("cherry blossom", "blossom", "bouquet", "hibiscus", "sunflower", "tulip"),
+    "oak": ("deciduous tree", "evergreen tree", "leafless tree", "chestnut", "wood"),
+    "seaside": ("beach with umbrella", "umbrella on ground", "desert island", "water wave"),
+    "cottage": ("house", "house with garden", "houses", "hut", "derelict house"),
+    "palace": ("castle", "japanese castle", "Japanese castle", "crown"),
+    "fortress": ("castle", "Japanese castle"),
+    "cathedral": ("church", "place of worship", "latin cross"),
+    "chapel": ("church", "place of worship", "wedding"),
+    "cello": ("violin", "guitar", "banjo"),
+    "drummer": ("drum", "long drum"),
+    "melodies": ("musical note", "musical notes", "musical score", "musical keyboard"),
+    "smartphone": ("mobile phone", "mobile phone with arrow", "telephone", "vibration mode"),
+    "parcel": ("package", "postbox", "closed mailbox with raised flag"),
+    "jewel": ("gem stone", "ring", "crown"),
+    "wristwatch": ("watch", "stopwatch", "timer clock", "alarm clock"),
+    "dagger blade": ("dagger", "kitchen knife", "crossed swords"),
+    "grenade": ("bomb", "firecracker", "collision"),
+    "explosion": ("bomb", "collision", "exploding head", "firecracker", "volcano"),
+    "furious": ("enraged face", "angry face", "face with symbols on mouth", "face with steam from nose", "angry face with horns"),
+    "weeping": ("crying face", "loudly crying face", "crying cat", "sad but relieved face"),
+    "sobbing": ("crying face", "loudly crying face", "crying cat"),
+    "terrified": ("fearful face", "face screaming in fear", "anxious face with sweat", "weary cat", "anguished face"),
+    "drowsy": ("sleepy face", "sleeping face", "yawning face", "zzz", "tired face", "face with bags under eyes"),
+    "astonishment": ("astonished face", "hushed face", "face with open mouth", "exploding head", "flushed face"),
+    "scarlet": ("red heart", "red circle", "red square", "red apple", "red envelope", "red hair"),
+}  # fmt: skip
+
+_UNSEEN = re.compile(r"\b(" + "|".join(map(re.escape, sorted(UNSEEN))) + r")\b", re.IGNORECASE)
+
+
+def is_held_out(phrase: str) -> bool:
+    """Whether a caption must not use this phrase."""
+    return bool(_UNSEEN.search(phrase))
+
+
+# 24 everyday categories for zero-shot classification: what the prompt says -> the concepts that belong to it.
+CATEGORIES: dict[str, tuple[str, ...]] = {
+    "dog": ("dog", "dog face", "poodle", "guide dog", "service dog"),
+    "cat": ("cat", "cat face", "black cat"),
+    "horse": ("horse", "horse face"),
+    "bird": ("bird", "eagle", "dove", "parrot", "owl", "duck", "flamingo", "swan"),
+    "fish": ("fish", "tropical fish", "blowfish", "shark"),
+    "insect": ("ant", "honeybee", "lady beetle", "cricket", "beetle", "mosquito", "fly", "bug"),
+    "flower": ("tulip", "rose", "sunflower", "hibiscus", "blossom", "cherry blossom", "bouquet", "lotus"),
+    "tree": ("deciduous tree", "evergreen tree", "palm tree", "Christmas tree"),
+    "fruit": ("red apple", "green apple", "pear", "banana", "grapes", "strawberry", "cherries", "peach", "lemon"),
+    "vegetable": ("carrot", "broccoli", "eggplant", "cucumber", "ear of corn", "potato", "leafy green"),
+    "cake": ("birthday cake", "shortcake", "cupcake", "moon cake"),
+    "drink": ("beer mug", "wine glass", "cocktail glass", "tropical drink", "hot beverage", "glass of milk", "cup with straw"),
+    "house": ("house", "house with garden", "houses", "derelict house"),
+    "car": ("automobile", "oncoming automobile", "taxi", "oncoming taxi", "sport utility vehicle", "racing car", "police car"),
+    "train": ("train", "high-speed train", "bullet train", "locomotive", "metro", "light rail", "railway car"),
+    "boat": ("sailboat", "speedboat", "motor boat", "canoe", "ship", "ferry", "passenger ship"),
+    "airplane": ("airplane", "small airplane", "airplane departure", "airplane arrival"),
+    "clock": ("alarm clock", "mantelpiece clock", "timer clock", "three o’clock", "six o’clock", "nine-thirty"),
+    "moon": ("full moon", "crescent moon", "new moon", "first quarter moon", "waning gibbous moon", "full moon face"),
+    "heart": ("red heart", "blue heart", "green heart", "growing heart", "beating heart", "two hearts", "broken heart"),
+    "ball": ("soccer ball", "basketball", "baseball", "tennis", "volleyball", "american football", "softball"),
+    "hat": ("top hat", "woman’s hat", "billed cap", "graduation cap", "military helmet"),
+    "shoe": ("running shoe", "man’s shoe", "high-heeled shoe", "hiking boot", "woman’s boot", "flat shoe", "woman’s sandal"),
+    "musical instrument": ("guitar", "violin", "trumpet", "saxophone", "drum", "accordion", "banjo"),
+}  # fmt: skip
+
+COLOUR_WORDS = {
+    "red": "crimson", "orange": "amber", "yellow": "golden", "green": "emerald", "blue": "azure", "purple": "violet", "black": "ebony",
+}  # fmt: skip
+HEARTS = (
+    "red",
+    "orange",
+    "yellow",
+    "green",
+    "blue",
+    "light blue",
+    "purple",
+    "brown",
+    "black",
+    "grey",
+    "white",
+)
+IRREGULAR = (
+    ("prince", "princess"), ("merman", "mermaid"), ("boy", "girl"), ("ram", "ewe"), ("Santa Claus", "Mrs. Claus"),
+    ("men's room", "women's room"), ("men holding hands", "women holding hands"), ("male sign", "female sign"),
+    ("men with bunny ears", "women with bunny ears"), ("men wrestling", "women wrestling"),
+    ("old man", "old woman"), ("man dancing", "woman dancing"),
+)  # fmt: skip
+FACES = ("dog", "cat", "mouse", "rabbit", "tiger", "cow", "pig", "monkey", "horse")
+HOURS = (
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "eleven",
+    "twelve",
+)
+
+
+def families(names: list[str]) -> dict[str, list[tuple[str, str, str, str]]]:
+    """Analogies ``a - b + c -> d`` over the concepts' names, family by family."""
+    known = set(names)
+
+    def kept(rows):
+        return [row for row in rows if row[0] in known and row[3] in known]
+
+    roles = [
+        n[4:]
+        for n in names
+        if n.startswith("man ") and f"woman {n[4:]}" in known and n[4:] in ROLES
+    ]
+    result = {
+        f"man X − {b} + {c} → woman X": [(f"man {x}", b, c, f"woman {x}") for x in roles]
+        for b, c in (
+            ("man", "woman"),
+            ("male", "female"),
+            ("gentleman", "lady"),
+            ("guy", "lady"),
+            ("father", "mother"),
+            ("boy", "girl"),
+        )
+    }
+    result["irregular gender: prince − man + woman → princess"] = [
+        (a, "man", "woman", d) for a, d in IRREGULAR
+    ]
+    result["red heart − red + blue → blue heart"] = [
+        (f"{a} heart", a, b, f"{b} heart") for a in HEARTS for b in HEARTS if a != b
+    ]
+    result["red heart − crimson + azure → blue heart"] = [
+        (f"{a} heart", COLOUR_WORDS[a], COLOUR_WORDS[b], f"{b} heart")
+        for a in COLOUR_WORDS
+        for b in COLOUR_WORDS
+        if a != b
+    ]
+    shapes = ("circle", "square")
+    result["red circle − circle + square → red square"] = [
+        (f"{colour} {a}", a, b, f"{colour} {b}")
+        for colour in HEARTS
+        for a in shapes
+        for b in shapes
+        if a != b
+    ]
+    result["one o'clock − one + two → two o'clock"] = [
+        (f"{a} o'clock", a, b, f"{b} o'clock") for a in HOURS for b in HOURS if a != b
+    ]
+    result["one o'clock − two o'clock + two-thirty → one-thirty"] = [
+        (f"{a} o'clock", f"{b} o'clock", f"{b}-thirty", f"{a}-thirty")
+        for a, b in zip(HOURS, (*HOURS[1:], HOURS[0]), strict=True)
+    ]
+    result["dog − cat + cat face → dog face"] = [
+        (a, b, f"{b} face", f"{a} face") for a, b in zip(FACES, (*FACES[1:], FACES[0]), strict=True)
+    ]
+    activities = [
+        n[4:]
+        for n in names
+        if n.startswith("man ") and f"woman {n[4:]}" in known and n.endswith("ing")
+    ]
+    result["man running − running + swimming → man swimming"] = [
+        (f"{who} {a}", a, b, f"{who} {b}")
+        for who in ("man", "woman")
+        for a in activities
+        for b in activities
+        if a != b
+    ]
+    return {family: kept(rows) for family, rows in result.items()}
+
+
+ROLES = {
+    "health worker", "student", "teacher", "judge", "farmer", "cook", "mechanic", "factory worker", "office worker",
+    "scientist", "technologist", "singer", "artist", "pilot", "astronaut", "firefighter", "police officer", "detective",
+    "guard", "construction worker", "supervillain", "superhero", "mage", "vampire",
+}  # fmt: skip
