@@ -13,8 +13,9 @@ help: ## show this list
 	@echo "  The first of them makes $(VENV), which takes some minutes."
 	@echo "  CLIP_CHECKPOINT=sd1 make notebooks runs them on another CLIP; PYTHON=python3.12 picks a Python."
 
+# the classic template is the one that writes the alt text of figures into the page
 notebooks: $(READY) ## run every notebook; readable pages go to build/html
-	$(BIN)/python -m nbconvert --log-level=WARN --execute --to html \
+	$(BIN)/python -m nbconvert --log-level=WARN --execute --to html --template classic \
 		--ExecutePreprocessor.timeout=1800 --output-dir=build/html $(NOTEBOOKS)
 	@echo "Done. Open the pages in build/html in a browser:"
 	@ls -1 build/html/*.html
