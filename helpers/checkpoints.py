@@ -11,6 +11,7 @@ import logging
 import os
 import re
 import shutil
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -219,6 +220,11 @@ def load_clip(
             f"checkpoint must be a name, a folder or a Hub id, not {type(checkpoint).__name__}."
         )
     name = os.fspath(checkpoint)
+    # Without ipywidgets tqdm warns, with a machine path, when a notebook imports it; transformers
+    # does. Its text bars do as well.
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="IProgress not found")
+        import tqdm.auto  # noqa: F401
     device, dtype = _device_and_dtype(device, dtype)
     return _load_folder(name, _find_folder(name), device, dtype)
 

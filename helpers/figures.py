@@ -197,7 +197,7 @@ def show(fig: Figure, alt: str | None = None) -> None:
 
 # --- pieces -----------------------------------------------------------------------------------
 
-_LINE = 84.0  # room on one line of a strip, in characters
+_LINE = 90.0  # room on one line of a strip, in characters
 
 
 def _boxes(clip: Clip, row: Sequence[int], show_padding: bool) -> list[tuple[str, str, str]]:
