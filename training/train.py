@@ -347,6 +347,21 @@ class Trainer:
         torch.manual_seed(self.arguments.seed + self.step)
 
 
+def export_checkpoint() -> None:
+    """Write the shipped files from the last checkpoint."""
+    checkpoint, taught = BUILD / "checkpoint.pt", BUILD / "teacher.pt"
+    if not (checkpoint.exists() and taught.exists()):
+        raise SystemExit("Nothing to export yet: train first (`python train.py --minutes 60`).")
+    state = torch.load(checkpoint, map_location="cpu")
+    model = CLIPModel(configuration())
+    model.text_model.embeddings.token_embedding = TaughtEmbedding(
+        torch.load(taught)["vocabulary"], configuration().text_config.hidden_size
+    )
+    model.load_state_dict(state["model"])
+    export(model, SHIPPED)
+    print(f"step {state['step']}, {state['seconds'] / 60:.0f} minutes -> {SHIPPED.name}")
+
+
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -374,15 +389,10 @@ def main() -> None:
     arguments = parser.parse_args()
     if not Path(OUTPUT).exists():
         raise SystemExit("No pictures yet. Run `npm ci && python data.py` in this folder first.")
-    trainer = Trainer(arguments)
     if arguments.export:
-        if not trainer.checkpoint.exists():
-            raise SystemExit("Nothing to export yet: train first (`python train.py --minutes 60`).")
-        trainer.resume()
-        export(trainer.model, SHIPPED)
-        print(f"step {trainer.step}, {trainer.seconds / 60:.0f} minutes -> {SHIPPED.name}")
+        export_checkpoint()
     else:
-        trainer.run()
+        Trainer(arguments).run()
 
 
 if __name__ == "__main__":
