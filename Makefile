@@ -9,12 +9,14 @@ NOTEBOOKS := $(sort $(wildcard notebooks/*.ipynb))
 .PHONY: help notebooks test lab lint format clean
 
 help: ## show this list
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo "  The first of them makes $(VENV), which takes some minutes."
 	@echo "  CLIP_CHECKPOINT=sd1 make notebooks runs them on another CLIP; PYTHON=python3.12 picks a Python."
 
-# the classic template is the one that writes the alt text of figures into the page
+# The classic template is the one that writes the alt text of figures into the page. Notebooks run
+# in their own folder, so the path of a checkpoint that is a folder is made absolute.
 notebooks: $(READY) ## run every notebook; readable pages go to build/html
+	if [ -d "$$CLIP_CHECKPOINT" ]; then CLIP_CHECKPOINT="$$(cd "$$CLIP_CHECKPOINT" && pwd)"; fi; \
 	$(BIN)/python -m nbconvert --log-level=WARN --execute --to html --template classic \
 		--ExecutePreprocessor.timeout=1800 --output-dir=build/html $(NOTEBOOKS)
 	@echo "Done. Open the pages in build/html in a browser:"

@@ -127,7 +127,7 @@ class Clip:
         image_processor: turns PIL images into ``pixel_values``, or None.
         logit_scale: the learned factor that multiplies cosine similarities in training, or None.
             This is ``exp`` of the model's parameter of the same name, as in Radford et al. 2021.
-        device, dtype: where the model lies, and its floating-point type.
+        device, dtype: where ``load_clip`` put the model, and its floating-point type.
     """
 
     name: str
@@ -239,10 +239,24 @@ def _find_folder(name: str) -> Path:
     if name in CHECKPOINTS:
         known = CHECKPOINTS[name]
         return _download(known.id, known.revision, known.files, known.download_bytes)
-    folder = Path(name).expanduser()
-    if folder.is_dir():
+    if not name.strip():
+        raise CheckpointError(
+            f"the name of the checkpoint is empty; pass one of {', '.join(CHECKPOINTS)}, a folder "
+            f"or a Hub id. {WAY_OUT}"
+        )
+    try:
+        folder = Path(name).expanduser()
+        is_folder, is_file = folder.is_dir(), folder.is_file()
+    except (OSError, RuntimeError, ValueError) as error:  # too long, "~nobody", no permission
+        reason = getattr(error, "strerror", None) or str(error).rstrip(".")
+        short = name if len(name) <= 60 else name[:60] + "…"
+        raise CheckpointError(
+            f"{short!r} cannot be looked up as a folder ({reason}); pass another path or one of "
+            f"{', '.join(CHECKPOINTS)}. {WAY_OUT}"
+        ) from None
+    if is_folder:
         return folder
-    if folder.is_file():
+    if is_file:
         raise CheckpointError(
             f"{name!r} is a file; pass the folder that holds it and its config.json. {WAY_OUT}"
         )
@@ -263,10 +277,15 @@ def _any_hub_folder(repo: str, revision: str | None) -> Path:
         info = HfApi().model_info(repo, revision=revision, files_metadata=True)
     except Exception as error:
         cached = _cached(repo, revision, ())
-        if cached is not None:
-            log.warning("The Hub is not reachable; using the copy of %s in the cache.", repo)
-            return cached
-        raise _hub_error(repo, error) from None
+        if cached is None:
+            raise _hub_error(repo, error) from None
+        if not _is_complete(cached):
+            raise CheckpointError(
+                f"{repo}: the Hub could not be reached ({type(error).__name__}) and the copy in "
+                f"the cache is incomplete; load it once with a connection. {WAY_OUT}"
+            ) from None
+        log.warning("The Hub is not reachable; using the copy of %s in the cache.", repo)
+        return cached
     sizes = {file.rfilename: file.size or 0 for file in info.siblings or []}
     if "text_encoder/config.json" in sizes:
         wanted = r"(tokenizer/[^/]+\.(json|txt)|text_encoder/(config\.json|model[^/]*))"
@@ -325,6 +344,21 @@ def _cached(repo: str, revision: str | None, files: tuple[str, ...]) -> Path | N
     return folder if all((folder / file).is_file() for file in needed) else None
 
 
+def _is_complete(folder: Path) -> bool:
+    """Whether a snapshot of unknown content has all that loading needs, every shard included."""
+    try:
+        weights, _ = _layout("", folder)
+    except CheckpointError:
+        return False
+    if (weights / "model.safetensors").is_file():
+        return True
+    try:
+        index = json.loads((weights / "model.safetensors.index.json").read_text(encoding="utf-8"))
+        return all((weights / shard).is_file() for shard in index["weight_map"].values())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return False
+
+
 def _check_disk(repo: str, size: int) -> None:
     from huggingface_hub import constants
 
@@ -346,7 +380,7 @@ def _hub_error(repo: str, error: Exception) -> CheckpointError:
     elif kind in ("RevisionNotFoundError", "EntryNotFoundError", "RemoteEntryNotFoundError"):
         what = "does not have that revision or file on the Hub"
     else:
-        what = f"is not in the cache and the Hub could not be reached ({kind})"
+        what = f"is not, or not wholly, in the cache and the Hub could not be reached ({kind})"
     return CheckpointError(f"{repo} {what}; check the name and the connection. {WAY_OUT}")
 
 
@@ -520,6 +554,12 @@ def _device_and_dtype(
         ) from None
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ValueError("device 'cuda' needs an NVIDIA GPU and a CUDA build of torch; pass 'cpu'.")
+    if device.type == "cuda" and device.index and device.index >= torch.cuda.device_count():
+        last = torch.cuda.device_count() - 1
+        raise ValueError(
+            f"device '{device}' is not there: this machine's last GPU is 'cuda:{last}' (counting "
+            "starts at 0); pass that, or 'cuda'."
+        )
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise ValueError("device 'mps' needs a Mac with Apple silicon; pass 'cpu'.")
     if dtype is None:

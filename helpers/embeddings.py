@@ -52,7 +52,7 @@ def embed(
     *,
     attention_mask: bool = False,
 ) -> Embeddings:
-    """Run the text encoder: no gradients, evaluation mode, in batches, whatever the device.
+    """Run the text encoder: no gradients, evaluation mode, in batches, where the model lies.
 
     ``pooler_output`` is the row of the first ``<|endoftext|>`` for every checkpoint. That is what
     transformers does too, except that for old configurations (``eos_token_id: 2``, as in Stable
@@ -62,7 +62,8 @@ def embed(
     Args:
         clip: what ``load_clip`` returned.
         texts_or_tokens: a string or list of strings (tokenized with ``tokenize`` and its
-            defaults), what ``tokenize`` returned, or ids as a torch tensor (n, L) or (L,).
+            defaults), what ``tokenize`` returned, or ids as a torch tensor or numpy array,
+            (n, L) or (L,).
         attention_mask: False passes no mask, like Stable Diffusion: padding rows are computed as
             if they were text. True hides padding; rows up to the first ``<|endoftext|>`` do not
             change.
@@ -105,11 +106,15 @@ def _ids_and_mask(clip: Clip, given: Any) -> tuple[torch.Tensor, torch.Tensor]:
     """Ids and mask on the model's device, checked."""
     import torch
 
+    table = clip.inner.embeddings.token_embedding.weight
+    device = table.device  # not clip.device: the model may have been moved since
+
     if isinstance(given, str) or (isinstance(given, list | tuple) and not _holds_ids(given)):
         given = tokenize(clip, given)
-    ids = given if isinstance(given, torch.Tensor) else getattr(given, "input_ids", None)
-    if isinstance(ids, list):
+    ids = getattr(given, "input_ids", given)
+    if isinstance(ids, list) and ids is not given:
         raise TypeError("input_ids must be a torch tensor; pass return_tensors='pt'.")
+    ids = _tensor(ids)
     if not isinstance(ids, torch.Tensor):
         raise TypeError(
             "texts_or_tokens must be a string, a list of strings, what tokenize returned, or a "
@@ -122,9 +127,9 @@ def _ids_and_mask(clip: Clip, given: Any) -> tuple[torch.Tensor, torch.Tensor]:
         raise ValueError(f"ids must have shape (n, L) or (L,), not {tuple(ids.shape)}.")
     if ids.shape[1] > clip.max_length:
         raise ValueError(f"rows of {ids.shape[1]} ids are too long; {clip.max_length} fit.")
-    ids = ids.to(device=clip.device, dtype=torch.long)
+    ids = ids.to(device=device, dtype=torch.long)
 
-    rows = clip.inner.embeddings.token_embedding.weight.shape[0]
+    rows = table.shape[0]
     if int(ids.min()) < 0 or int(ids.max()) >= rows:
         raise ValueError(f"ids must lie between 0 and {rows - 1}.")
     ends = ids == clip.eos_token_id
@@ -133,13 +138,26 @@ def _ids_and_mask(clip: Clip, given: Any) -> tuple[torch.Tensor, torch.Tensor]:
             f"every row needs an end-of-text token ({clip.eos_token_id}): its row is the pooled "
             "output."
         )
-    mask = getattr(given, "attention_mask", None)
+    mask = _tensor(getattr(given, "attention_mask", None))
     if mask is None:
-        positions = torch.arange(ids.shape[1], device=clip.device)
+        positions = torch.arange(ids.shape[1], device=device)
         mask = positions <= ends.int().argmax(dim=-1, keepdim=True)
-    elif tuple(mask.shape) != tuple(ids.shape):
+    elif not isinstance(mask, torch.Tensor):
+        raise TypeError(f"attention_mask must be a torch tensor, not {type(mask).__name__}.")
+    mask = mask.unsqueeze(0) if mask.dim() == 1 else mask
+    if mask.shape != ids.shape:
         raise ValueError(f"attention_mask {tuple(mask.shape)} does not fit ids {tuple(ids.shape)}.")
-    return ids, mask.to(device=clip.device, dtype=torch.long)
+    return ids, mask.to(device=device, dtype=torch.long)
+
+
+def _tensor(values: Any) -> Any:
+    """A numpy array of numbers as a torch tensor; anything else as it is."""
+    import numpy as np
+    import torch
+
+    if isinstance(values, np.ndarray) and values.dtype.kind in "iufb":
+        return torch.from_numpy(values.copy())
+    return values
 
 
 def _holds_ids(values: Sequence[Any]) -> bool:

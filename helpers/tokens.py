@@ -129,10 +129,10 @@ def detokenize(
     Args:
         clip: what ``load_clip`` returned.
         tokens: what ``tokenize`` or ``embed`` returned, ids of shape (n, L) or (L,), a list of
-            ids, or a list of such lists.
+            ids, or a list of rows (lists, or tensors of shape (L,)). No rows give no texts.
 
     Raises:
-        TypeError: not ids.
+        TypeError: not ids, or rows and single ids in one list.
         ValueError: an id that is not in the vocabulary.
     """
     texts = []
@@ -184,18 +184,24 @@ def _text_tokenizer(clip: Clip) -> Tokenizer:
 
 
 def _decode(clip: Clip, ids: Sequence[int]) -> str:
-    """Ids of text (no special tokens) to a string."""
+    """Ids of text (no start, no end) to a string."""
     from tokenizers.decoders import ByteLevel
 
-    pieces = []
+    added = clip.tokenizer.added_tokens_decoder
+    text, run = "", []  # run: byte-level pieces that wait to be decoded together
     for position, token in enumerate(ids):
         piece = clip.tokenizer.convert_ids_to_tokens(int(token))
-        if piece.endswith(WORD_END):
-            piece = piece.removesuffix(WORD_END) + "Ġ"  # the byte-level spelling of a space
-        elif token == clip.pad_token_id and list(ids[position + 1 : position + 2]) != [token]:
-            piece += "Ġ"  # SD 2's "!" has no end-of-word mark
-        pieces.append(piece)
-    return ByteLevel().decode(pieces).strip()
+        if token in added or token == clip.pad_token_id:
+            # Such a token is plain text, not spelt in bytes, and has no end-of-word mark.
+            text += ByteLevel().decode(run) + piece
+            run = []
+            if token != clip.pad_token_id or list(ids[position + 1 : position + 2]) != [token]:
+                text += " "  # but SD 2's "!", its padding token, keeps "!!" together
+        elif piece.endswith(WORD_END):
+            run.append(piece.removesuffix(WORD_END) + "Ġ")  # the byte-level spelling of a space
+        else:
+            run.append(piece)
+    return (text + ByteLevel().decode(run)).strip()
 
 
 # --- checks ---------------------------------------------------------------------------------
@@ -231,24 +237,29 @@ def _check_text(text: Any, what: str) -> None:
 def _check_rows(tokens: Any) -> list[list[int]]:
     """Whatever holds ids, as a list of lists of int."""
     tokens = getattr(tokens, "input_ids", tokens)
-    if hasattr(tokens, "tolist"):  # a torch tensor or a numpy array
-        tokens = tokens.tolist()
-    if isinstance(tokens, list | tuple) and not any(isinstance(r, list | tuple) for r in tokens):
-        tokens = [tokens]
+    no_rows = getattr(tokens, "ndim", None) == 2 and len(tokens) == 0  # (0, L) is not (0,)
+    tokens = _plain(tokens)
     if not isinstance(tokens, list | tuple):
         raise TypeError(
             f"tokens must be what tokenize returned, ids (n, L) or (L,), or a list of ids, "
             f"not {type(tokens).__name__}."
         )
-    rows = []
-    for row in tokens:
-        row = row.tolist() if hasattr(row, "tolist") else row
-        row = [token.item() if hasattr(token, "item") else token for token in row]
-        for token in row:
-            if not isinstance(token, int) or isinstance(token, bool):
-                raise TypeError(f"ids must be whole numbers, not {type(token).__name__}.")
-        rows.append(row)
+    rows = [_plain(row) for row in tokens]
+    nested = sum(isinstance(row, list | tuple) for row in rows)
+    if 0 < nested < len(rows):
+        raise TypeError("tokens mixes rows of ids and single values; pass one row or only rows.")
+    if not nested and not no_rows:
+        rows = [rows]
+    rows = [[_plain(token) for token in row] for row in rows]
+    for token in (token for row in rows for token in row):
+        if not isinstance(token, int) or isinstance(token, bool):
+            raise TypeError(f"ids must be whole numbers, not {type(token).__name__}.")
     return rows
+
+
+def _plain(values: Any) -> Any:
+    """A torch tensor or numpy array as lists, or as a number if it is one; all else as it is."""
+    return values.tolist() if hasattr(values, "tolist") else values
 
 
 def _shorten(text: str, words: int = 12, letters: int = 60) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,7 +17,16 @@ os.environ.pop("CLIP_CHECKPOINT", None)
 os.environ["TQDM_DISABLE"] = "1"  # a slow machine would show bars that no stored output has
 
 import pytest
+import torch
 from hypothesis import settings
+
+# The stored outputs were made on a CPU, in float32; CUDA's float16 would print other roundings. So
+# the notebooks' kernels, which get this process's environment, see no GPU. CUDA is started and its
+# devices are counted here before that, so the unit tests of this process still have theirs.
+if torch.cuda.is_available():
+    torch.cuda.init()
+    torch.cuda.device_count()  # torch keeps the first answer it gets after init
+os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 ROOT = Path(__file__).parent.parent
 EMOJI = ROOT / "helpers" / "models" / "emoji"
@@ -40,6 +50,14 @@ def clip():
     return load_clip("emoji", device="cpu")
 
 
+def link(file: Path, source: Path) -> None:
+    """Make ``file`` a link to ``source``, or a copy where links need privileges (Windows)."""
+    try:
+        file.symlink_to(source)
+    except (OSError, NotImplementedError):
+        shutil.copy2(source, file)
+
+
 @pytest.fixture
 def link_folder(tmp_path: Path) -> Callable[..., Path]:
     """Make a copy of the shipped folder in which named files are replaced (str) or left out."""
@@ -49,7 +67,7 @@ def link_folder(tmp_path: Path) -> Callable[..., Path]:
         folder.mkdir(parents=True)
         for file in EMOJI.iterdir():
             if file.is_file() and file.name not in without:
-                (folder / file.name).symlink_to(file)
+                link(folder / file.name, file)
         for stem, text in texts.items():
             target = folder / f"{stem}.json"
             target.unlink(missing_ok=True)
@@ -63,7 +81,7 @@ def words_of_sd2(folder: Path) -> None:
     """Write Stable Diffusion 2's tokenizer: CLIP's vocabulary, padded with "!"."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("vocab.json", "merges.txt"):
-        (folder / name).symlink_to(EMOJI / name)
+        link(folder / name, EMOJI / name)
     config = json.loads((EMOJI / "tokenizer_config.json").read_text(encoding="utf-8"))
     config["pad_token"] = "!"
     (folder / "tokenizer_config.json").write_text(json.dumps(config), encoding="utf-8")
@@ -110,7 +128,6 @@ SD2 = SD1 | {
 
 def save_random_text_encoder(folder: Path, config: dict[str, Any]) -> None:
     """Save a seeded random text encoder in the layout of Stable Diffusion's repositories."""
-    import torch
     from safetensors.torch import save_file
     from transformers import CLIPTextConfig, CLIPTextModel
 
@@ -136,7 +153,7 @@ def sd1_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     save_random_text_encoder(folder / "text_encoder", SD1)
     (folder / "tokenizer").mkdir()
     for name in ("vocab.json", "merges.txt", "tokenizer_config.json"):
-        (folder / "tokenizer" / name).symlink_to(EMOJI / name)
+        link(folder / "tokenizer" / name, EMOJI / name)
     return folder
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-IGNORED = ("NBVAL_IGNORE_OUTPUT", "NBVAL_SKIP")
-IGNORED_TAGS = ("nbval-ignore-output", "nbval-skip")
+# what makes nbval leave a cell's output alone, as a comment and (small, with hyphens) as a tag
+IGNORED = {"NBVAL_IGNORE_OUTPUT", "NBVAL_SKIP", "PYTEST_VALIDATE_IGNORE_OUTPUT"}
 NOT_COMPARED = {"image/png", "image/jpeg", "application/vnd.jupyter.widget-view+json"}
 MACHINE = re.compile(
     r"(/home/|/root/|/Users/|/tmp/|/work/|/opt/|/usr/lib|/mnt/|[A-Z]:\\\\?Users|site-packages"
@@ -25,14 +25,19 @@ def prints(cell: Any) -> bool:
     return bool(cell.outputs)
 
 
+def markers(cell: Any) -> set[str]:
+    """Everything in the cell that nbval may read as a marker: its comment lines and its tags."""
+    lines = (line.strip() for line in cell.source.splitlines())
+    comments = {line.lstrip("#").strip() for line in lines if line.startswith("#")}
+    return comments | {tag.upper().replace("-", "_") for tag in cell.metadata.get("tags", [])}
+
+
 def compared(cell: Any) -> bool:
     """Whether nbval compares at least one field of the cell's stored output.
 
     nbval leaves out a cell that was never run, one that is marked, and every picture.
     """
-    marked = any(line.strip() == f"# {m}" for line in cell.source.splitlines() for m in IGNORED)
-    tagged = any(tag in IGNORED_TAGS for tag in cell.metadata.get("tags", []))
-    if cell.execution_count is None or marked or tagged:
+    if cell.execution_count is None or markers(cell) & IGNORED:
         return False
     return any(
         output.output_type in ("stream", "error") or set(output.get("data", {})) - NOT_COMPARED
@@ -65,8 +70,7 @@ def stored_errors(notebook: Any) -> list[str]:
         f"stored error: {output.ename} in {start(cell)}"
         for cell, output in outputs(notebook)
         if output.output_type == "error"
-        and "raises-exception" not in cell.metadata.get("tags", [])
-        and "# NBVAL_RAISES_EXCEPTION" not in cell.source
+        and not markers(cell) & {"RAISES_EXCEPTION", "NBVAL_RAISES_EXCEPTION"}
     ]
 
 

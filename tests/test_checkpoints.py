@@ -181,6 +181,10 @@ def test_not_there(tmp_path: Path) -> None:
     refuses("./nowhere", "nor a folder that exists")
     refuses(EMOJI / "config.json", "is a file")
     refuses(tmp_path, "no config.json")
+    refuses("x" * 300, "cannot be looked up as a folder")
+    refuses("~nobody-of-this-name/x", "cannot be looked up as a folder")
+    refuses("", "is empty")
+    refuses("  ", "is empty")
 
 
 def test_wrong_kind_of_argument() -> None:
@@ -285,6 +289,14 @@ def test_cuda_without_cuda() -> None:
         load_clip("emoji", device="cuda")
 
 
+def test_cuda_device_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert module._device_and_dtype("cuda:1", None)[0] == torch.device("cuda:1")
+    with pytest.raises(ValueError, match=r"'cuda:7' is not there.* 'cuda:1' .*\.$"):
+        load_clip("emoji", device="cuda:7")
+
+
 @pytest.mark.parametrize(
     ("cuda", "mps", "expected"),
     [
@@ -318,7 +330,8 @@ def test_table() -> None:
 
 
 @pytest.mark.parametrize("name", ["clip-l", "sd1", "sd2", "some/repository"])
-def test_hub_not_reachable(name: str) -> None:
+def test_hub_not_reachable(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setattr(module, "_cached", lambda *_: None)  # a reader may have fetched it
     refuses(name, "could not be reached")  # HF_HUB_OFFLINE is set for all tests
 
 
@@ -409,6 +422,46 @@ def test_hub_says_no(hub, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(fake, "model_info", fail)
         refuses("org/name", says)
         refuses("sd1", says)
+
+
+@pytest.fixture
+def offline(hub, monkeypatch: pytest.MonkeyPatch):
+    """The Hub cannot be reached; a folder stands in for the snapshot in the cache."""
+
+    def make(folder: Path) -> None:
+        fake = hub(folder, FILES)
+
+        def fail(*_: object, **__: object) -> None:
+            raise ConnectionError("gone")
+
+        monkeypatch.setattr(fake, "model_info", fail)
+        monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *_, **__: str(folder))
+
+    return make
+
+
+def test_offline_takes_the_copy_in_the_cache(offline, caplog) -> None:
+    offline(EMOJI)
+    with caplog.at_level(logging.WARNING, logger="helpers.checkpoints"):
+        load_clip("org/name", device="cpu")
+    assert "using the copy of org/name" in caplog.text
+
+
+@pytest.mark.parametrize("missing", FILES[:4])
+def test_offline_with_part_of_a_copy(offline, link_folder, missing: str) -> None:
+    offline(link_folder(without=(missing,)))
+    refuses("org/name", r"\(ConnectionError\) and the copy in the cache is incomplete")
+
+
+def test_offline_with_some_of_the_shards(offline, link_folder) -> None:
+    folder = link_folder(without=("model.safetensors",))
+    (folder / "model.safetensors.index.json").write_text(
+        json.dumps({"weight_map": {"a": "model-00001-of-00002.safetensors"}})
+    )
+    offline(folder)
+    refuses("org/name", "the cache is incomplete")
+    (folder / "model.safetensors.index.json").write_text("[]")
+    refuses("org/name", "the cache is incomplete")
 
 
 def test_download_breaks_off(hub, monkeypatch: pytest.MonkeyPatch) -> None:

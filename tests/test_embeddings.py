@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from by_hand import encode_text
+from transformers import BatchEncoding
 
 from helpers import detokenize, embed, load_clip, tokenize
 
@@ -100,6 +103,11 @@ def test_published_geometry(sd1_folder, sd2_folder, known) -> None:
         "OpenCLIP ViT-H/14 text as packaged by Stable Diffusion 2 base": sd2_folder,
     }
     assert names.keys() == known["geometry"].keys()
+    activations = {
+        "quick_gelu": lambda x: x * torch.sigmoid(1.702 * x),
+        "gelu": lambda x: x * 0.5 * (1 + torch.erf(x / 2**0.5)),
+    }
+    x = torch.linspace(-3, 3, 101)
     for name, folder in names.items():
         expected = known["geometry"][name]
         clip = load_clip(folder, device="cpu")
@@ -110,10 +118,14 @@ def test_published_geometry(sd1_folder, sd2_folder, known) -> None:
         if "parameters_without_projection" in expected:
             count = sum(p.numel() for p in clip.text_model.parameters())
             assert count == expected["parameters_without_projection"]
-        if "mlp" in expected:
-            assert clip.inner.encoder.layers[0].mlp.fc1.out_features == expected["mlp"]
-        if "activation" in expected:
-            assert clip.text_config.hidden_act == expected["activation"]
+        # asked of the modules themselves: the configuration is written in this repository
+        width = table.token_embedding.weight.shape[1]
+        activation = activations[expected.get("activation", "quick_gelu")]  # OpenAI's own CLIPs
+        for layer in clip.inner.encoder.layers:
+            mlp = expected.get("mlp", 4 * width)  # Vaswani et al. 2017, and every CLIP since
+            assert list(layer.mlp.fc1.weight.shape) == [mlp, width]
+            assert list(layer.mlp.fc2.weight.shape) == [width, mlp]
+            torch.testing.assert_close(layer.mlp.activation_fn(x), activation(x))
         assert clip.text_config.eos_token_id == 2  # as published; so ...
         assert clip.eos_token_id == 49407  # ... it is the tokenizer that is asked
         assert clip.max_length == 77
@@ -134,6 +146,12 @@ def test_every_kind_of_input(clip) -> None:
     expected = embed(clip, TEXTS).pooler_output
     for same in (tokens, tokens["input_ids"], tokens["input_ids"].int(), tuple(TEXTS)):
         torch.testing.assert_close(embed(clip, same).pooler_output, expected)
+    for kind in ("int64", "int32"):
+        arrays = BatchEncoding({name: value.numpy().astype(kind) for name, value in tokens.items()})
+        for same in (arrays, arrays["input_ids"]):
+            torch.testing.assert_close(embed(clip, same).pooler_output, expected)
+    first = BatchEncoding({name: value[0] for name, value in tokens.items()})  # (L,) and its mask
+    torch.testing.assert_close(embed(clip, first).attention_mask, tokens["attention_mask"][:1])
     one = embed(clip, tokens["input_ids"][0])
     torch.testing.assert_close(one.pooler_output, expected[:1], atol=1e-5, rtol=1e-4)
     assert torch.equal(embed(clip, tokens["input_ids"]).attention_mask, tokens["attention_mask"])
@@ -174,6 +192,15 @@ def test_embed_leaves_the_mode_of_the_model(clip) -> None:
         clip.model.eval()
 
 
+def test_embed_goes_where_the_model_is(clip) -> None:
+    """The model may have been moved after loading; what Clip remembers is then out of date."""
+    moved = replace(clip, device=torch.device("meta"))
+    for given in ("a cat", tokenize(clip, "a cat"), tokenize(clip, "a cat")["input_ids"]):
+        e = embed(moved, given)
+        assert e.input_ids.device == e.attention_mask.device == e.text_embeds.device
+        torch.testing.assert_close(e.text_embeds, embed(clip, "a cat").text_embeds)
+
+
 def test_half_precision(clip) -> None:
     half = load_clip("emoji", device="cpu", dtype="bfloat16")
     e = embed(half, TEXTS)
@@ -196,6 +223,9 @@ def test_cuda(clip) -> None:
     assert cosine.min() > 0.99
 
 
+ENDS = torch.tensor([[320, 49407], [320, 49407]])
+
+
 @pytest.mark.parametrize(
     ("wrong", "error", "says"),
     [
@@ -210,6 +240,12 @@ def test_cuda(clip) -> None:
         (torch.tensor([[-1, 49407]]), ValueError, "between 0 and"),
         (torch.zeros(1, 1, 5, dtype=torch.long), ValueError, "shape"),
         (torch.zeros(0, 5, dtype=torch.long), ValueError, "shape"),
+        (torch.rand(1, 5).numpy(), TypeError, "whole numbers"),
+        (torch.zeros(1, 78, dtype=torch.long).numpy(), ValueError, "too long"),
+        (np.array(["a cat"]), TypeError, "ndarray"),
+        (BatchEncoding({"input_ids": [[320, 49407]]}), TypeError, "return_tensors='pt'"),
+        (BatchEncoding({"input_ids": ENDS, "attention_mask": [[1]]}), TypeError, "not list"),
+        (BatchEncoding({"input_ids": ENDS, "attention_mask": ENDS[0]}), ValueError, "does not fit"),
     ],
 )
 def test_bad_input(clip, wrong: object, error: type[Exception], says: str) -> None:

@@ -198,6 +198,27 @@ def test_rule_can_fail(spoil: Callable[[Any], None], rule: Callable[[Any], list[
     assert rule(notebook) != []
 
 
+@pytest.mark.parametrize("mark", sorted(rules.IGNORED))
+@pytest.mark.parametrize("spelling", ["# {}", "#{}", "## {}", "  #  {}  ", "tag"])
+def test_every_spelling_of_a_mark_counts(mark: str, spelling: str) -> None:
+    cell = good().cells[1]
+    assert rules.compared(cell)
+    if spelling == "tag":
+        cell.metadata["tags"] = [mark.lower().replace("_", "-")]
+    else:
+        cell.source += "\n" + spelling.format(mark)
+    assert not rules.compared(cell)
+
+
+def test_the_marks_are_all_that_nbval_knows() -> None:
+    from nbval.plugin import comment_markers, metadata_tags
+
+    left_out = [("check", False), "skip"]
+    assert {mark for mark, does in comment_markers.items() if does in left_out} == rules.IGNORED
+    tags = {tag for tag, does in metadata_tags.items() if does in left_out}
+    assert tags == {mark.lower().replace("_", "-") for mark in rules.IGNORED}
+
+
 def test_every_rule_has_a_spoilt_notebook() -> None:
     assert {rule for _, rule in SPOILT} == set(RULES)
 

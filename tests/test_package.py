@@ -6,13 +6,14 @@ import ast
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
 
 import pytest
-from conftest import EMOJI, ROOT
+from conftest import EMOJI, ROOT, link
 from packaging.requirements import Requirement
 
 import helpers
@@ -174,6 +175,77 @@ def test_readme_names_every_checkpoint_and_notebook() -> None:
         assert f"`{name}`" in readme
     for path in (ROOT / "notebooks").glob("*.ipynb"):
         assert path.name in readme
+
+
+def test_licence_is_the_same_everywhere() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert project["license"] == "MIT AND CC-BY-4.0"
+    readme = (ROOT / "README.md").read_text(encoding="utf-8").split("## Licence")[1]
+    assert "Code: MIT" in readme
+    assert "Prose: CC BY 4.0" in readme
+
+
+def test_everything_of_the_model_is_packaged() -> None:
+    tool = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]
+    package = ROOT / "helpers"
+    patterns = tool["setuptools"]["package-data"]["helpers"]
+    packaged = {file for pattern in patterns for file in package.glob(pattern) if file.is_file()}
+    assert packaged == {file for file in (package / "models").rglob("*") if file.is_file()}
+    assert EMOJI / "README.md" in packaged
+
+
+def run_make(folder: Path, *arguments: str, **environment: str) -> str:
+    """What the Makefile does in an empty folder, with a Python that only tells what it sees."""
+    for name in (".venv/bin", "build/html", "models/mine"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    (folder / "build" / "html" / "some.html").touch()
+    python = folder / ".venv" / "bin" / "python"
+    python.write_text('#!/bin/sh\necho "checkpoint: $CLIP_CHECKPOINT"\n', encoding="utf-8")
+    python.chmod(0o755)
+    for name in ("requirements.txt", "pyproject.toml", ".venv/.ready"):
+        (folder / name).touch()
+    run = subprocess.run(
+        ["make", "--file", str(ROOT / "Makefile"), *arguments],
+        cwd=folder,
+        env={name: os.environ[name] for name in ("PATH",)} | environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert run.stderr == ""
+    return run.stdout
+
+
+needs_make = pytest.mark.skipif(shutil.which("make") is None, reason="this machine has no make")
+
+
+@needs_make
+def test_make_help_lists_every_command(tmp_path: Path) -> None:
+    listed = re.findall(r"(?m)^  make ([a-z]+) +\S", run_make(tmp_path, "help"))
+    phony = re.search(r"(?m)^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(encoding="utf-8"))
+    assert listed == phony[1].split()
+
+
+@needs_make
+def test_make_notebooks_finds_a_folder(tmp_path: Path) -> None:
+    """The notebooks run in another folder than the one a reader types the path in."""
+    folder = tmp_path / "with space"
+    mine = str(folder / "models" / "mine")
+    for given, expected in (("./models/mine", mine), ("models/mine", mine), (mine, mine)):
+        told = run_make(folder, "notebooks", CLIP_CHECKPOINT=given)
+        assert f"checkpoint: {expected}\n" in told
+    assert "checkpoint: sd1\n" in run_make(folder, "notebooks", CLIP_CHECKPOINT="sd1")
+    assert "checkpoint: \n" in run_make(folder, "notebooks")
+
+
+def test_links_become_copies_where_links_are_not_allowed(tmp_path: Path, monkeypatch) -> None:
+    def forbidden(*_: object) -> None:
+        raise OSError("a required privilege is not held by the client")
+
+    monkeypatch.setattr(Path, "symlink_to", forbidden)
+    link(tmp_path / "config.json", EMOJI / "config.json")
+    assert (tmp_path / "config.json").read_bytes() == (EMOJI / "config.json").read_bytes()
+    assert not (tmp_path / "config.json").is_symlink()
 
 
 def test_notice_names_every_source() -> None:

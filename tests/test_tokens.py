@@ -205,7 +205,27 @@ def test_added_tokens_are_used_and_control_strings_still_are_not(clip) -> None:
     ids = ids_of(own, "a <cat-toy> <|endoftext|> b")
     assert ids[:3] == [BOS, 320, 49408]
     assert ids.count(EOS) == 1
-    assert "<cat-toy>" in detokenize(own, ids)[0]
+    assert detokenize(own, ids) == ["a <cat-toy> <| endoftext |> b"]
+
+
+@pytest.mark.parametrize("which", ["clip", "clip_sd2_words"])
+def test_added_tokens_come_back_as_they_are(request, which: str, caplog) -> None:
+    """They are stored as plain text; the others are spelt in byte letters."""
+    from transformers import CLIPTokenizerFast
+
+    given = request.getfixturevalue(which)
+    own = replace(given, tokenizer=CLIPTokenizerFast.from_pretrained(given.tokenizer.name_or_path))
+    own.tokenizer.add_tokens(["<cat-toy>", "blåhaj"])
+    for text, expected in (
+        ("a <cat-toy> on a mat", "a <cat-toy> on a mat"),
+        ("a blåhaj, naïve café", "a blåhaj , naïve café"),
+        ("blåhaj<cat-toy><cat-toy>", "blåhaj <cat-toy> <cat-toy>"),
+        ("wow!! <cat-toy>!!", "wow !! <cat-toy> !!"),
+    ):
+        assert detokenize(own, tokenize(own, text)) == [expected]
+    with caplog.at_level(logging.WARNING, logger="helpers.tokens"):
+        tokenize(own, "very " * 75 + "blåhaj on a mat")
+    assert caplog.records[0].getMessage().endswith("lost: 'blåhaj on a mat'")
 
 
 # --- Stable Diffusion 2's padding ---
@@ -341,7 +361,12 @@ def test_every_kind_of_ids(clip) -> None:
     ids = tokens["input_ids"]
     for given_ids in (tokens, ids, ids[0], ids.tolist(), ids[0].tolist(), ids.numpy(), [320, 2368]):
         assert detokenize(clip, given_ids) == ["a cat"]
-    assert detokenize(clip, []) == [""]
+    assert detokenize(clip, []) == detokenize(clip, [[]]) == detokenize(clip, ids[0, :0]) == [""]
+    rows = [ids[0], torch.tensor([320])]  # rows of different lengths
+    assert detokenize(clip, rows) == detokenize(clip, [row.numpy() for row in rows])
+    assert detokenize(clip, rows) == ["a cat", "a"]
+    assert detokenize(clip, list(ids[0])) == ["a cat"]  # a list of tensors that hold one id each
+    assert detokenize(clip, torch.zeros(0, 77, dtype=torch.long)) == []
 
 
 @pytest.mark.parametrize(
@@ -354,8 +379,11 @@ def test_every_kind_of_ids(clip) -> None:
         ([49999], ValueError),
         ([-1], ValueError),
         ([[320], "a"], TypeError),
+        ([[320], 5], TypeError),
+        ([5, torch.tensor([320])], TypeError),
+        (torch.zeros(1, 2, 3, dtype=torch.long), TypeError),
     ],
 )
 def test_bad_ids(clip, wrong: object, error: type[Exception]) -> None:
-    with pytest.raises(error):
+    with pytest.raises(error, match=r"^(tokens|ids|id) .*\.$"):
         detokenize(clip, wrong)
