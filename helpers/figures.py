@@ -49,7 +49,7 @@ def token_strip(
         alt: text for readers who cannot see the figure; None writes out the tokens.
 
     Raises:
-        TypeError, ValueError: not ids, as in ``detokenize``.
+        TypeError, ValueError: not ids, as in ``detokenize``; or no row at all.
     """
     from matplotlib.patches import FancyBboxPatch
 
@@ -61,6 +61,8 @@ def token_strip(
         boxes = _boxes(clip, row, show_padding)
         sentences.append(" ".join(f"{token} ({number})" for token, number, _ in boxes))
         lines.extend(_wrap(boxes))
+    if not lines:
+        raise ValueError("there is no row of ids to draw; pass at least one.")
 
     fig = _figure(0.6 + 0.75 * len(lines))
     ax = fig.add_subplot()

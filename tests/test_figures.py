@@ -84,3 +84,8 @@ def test_neighbouring_colours_differ_in_brightness() -> None:
     for colour in (figures.SKY, figures.ORANGE, figures.GREY):
         ratio = (brightness(colour) + 0.05) / 0.05  # to black text; WCAG asks for 4.5
         assert ratio > 4.5, colour
+
+
+def test_strip_of_no_rows(clip) -> None:
+    with pytest.raises(ValueError, match="no row of ids"):
+        token_strip(clip, torch.zeros(0, 77, dtype=torch.long))
