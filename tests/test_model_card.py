@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
+import sys
 from typing import Any
 
 import pytest
-from conftest import EMOJI
+from conftest import EMOJI, ROOT
+from transformers import CLIPModel
+
+sys.path.insert(0, str(ROOT / "training"))
+
+import evaluate
 
 
 @pytest.fixture(scope="module")
@@ -28,26 +35,39 @@ def test_the_figures_belong_to_the_shipped_weights(results: dict[str, Any]) -> N
 def test_the_card_holds_the_measured_table(results: dict[str, Any], card: str) -> None:
     assert card.count("<!-- table -->") == card.count("<!-- /table -->") == 1
     table = card.split("<!-- table -->")[1].split("<!-- /table -->")[0]
-    assert results["sha256"][:16] in table
-    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()]
-    rows = {row[0].replace("*", ""): row for row in rows if len(row) > 1}
-    for style, figures in results["retrieval"]["trained"].items():
-        (row,) = (row for name, row in rows.items() if name.split(" (")[0] == style)
-        top1, top5 = figures["image_to_name"]
-        assert f"{top1:.2f} / {top5:.2f}" in row
+    assert table.strip() == evaluate.tables(results).strip()
+
+
+def test_the_weights_give_the_figures_of_the_words(results: dict[str, Any]) -> None:
+    """What needs no artwork is measured again; another processor's rounding may move one answer."""
+    tower = evaluate.Tower(CLIPModel.from_pretrained(EMOJI).float())
+    again = evaluate.analogies(tower, results["names"])
     for family, score in results["analogies"]["trained"].items():
-        figures = f"{score['excluded']} / {score['kept']} / {score['no_arithmetic']}"
-        assert rows[family][1:3] == [str(score["tried"]), figures]
+        for key, value in score.items():
+            assert abs(again[family][key] - value) <= 1, (family, key)
+    concepts = {"concepts": [{"name": name} for name in results["names"]]}
+    unseen, stored = evaluate.unseen_words(tower, concepts), results["unseen_words"]["trained"]
+    for key in ("top1", "top5"):
+        assert abs(unseen[key] - stored[key]) <= 1.01 / unseen["words"]
 
 
 def test_the_card_says_what_a_card_says(card: str) -> None:
-    text = card.lower().replace(" ", "")  # some write Emoji One
-    for word in ("licen", "limit", "retrain", "twemoji", "noto", "emojione", "fluent", "fxemoji"):
+    text = card.lower()
+    for word in ("twemoji", "noto", "emoji one", "fluent", "fxemojis", "cc by 4.0"):
         assert word in text, word
+    headings = re.findall(r"^## (.+)$", card, re.MULTILINE)
+    assert {"Limits", "Licence", "How to retrain"} <= set(headings)
 
 
 def test_every_figure_has_its_controls(results: dict[str, Any]) -> None:
-    for part in ("retrieval", "zero_shot", "unseen_words", "composition", "analogies"):
+    for part in (
+        "retrieval",
+        "zero_shot",
+        "unseen_words",
+        "composition",
+        "analogies",
+        "picture_analogies",
+    ):
         trained, untrained = results[part]["trained"], results[part]["untrained"]
         assert set(untrained) >= set(trained) - {"nearest"}  # that one is a list of words
     for style in ("noto-v1", "openmoji"):

@@ -69,7 +69,7 @@ def export(model: CLIPModel, folder: Path) -> None:
     settings = configuration().to_dict()
     settings.pop("transformers_version", None)
     settings["architectures"] = ["CLIPModel"]
-    (folder / "config.json").write_text(json.dumps(settings, indent=2) + "\n")
+    (folder / "config.json").write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
     processor = {
         "image_processor_type": "CLIPImageProcessor",
         "do_convert_rgb": True, "do_resize": True, "size": {"shortest_edge": 64}, "resample": 3,
@@ -77,4 +77,6 @@ def export(model: CLIPModel, folder: Path) -> None:
         "do_rescale": True, "rescale_factor": 1 / 255,
         "do_normalize": True, "image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5],
     }  # fmt: skip
-    (folder / "preprocessor_config.json").write_text(json.dumps(processor, indent=2) + "\n")
+    (folder / "preprocessor_config.json").write_text(
+        json.dumps(processor, indent=2) + "\n", encoding="utf-8"
+    )

@@ -43,12 +43,12 @@ def code(hexcode: str) -> str:
 
 def concepts() -> list[dict]:
     """Every emoji that is not a country flag, a skin tone, a hair or a regional letter."""
-    messages = json.loads((MODULES / "emojibase-data/en/messages.json").read_text())
+    messages = json.loads((MODULES / "emojibase-data/en/messages.json").read_text(encoding="utf-8"))
     groups = {group["order"]: group["key"] for group in messages["groups"]}
     subgroups = {group["order"]: group["key"] for group in messages["subgroups"]}
-    keywords = json.loads((MODULES / "emojilib/dist/emoji-en-US.json").read_text())
+    keywords = json.loads((MODULES / "emojilib/dist/emoji-en-US.json").read_text(encoding="utf-8"))
     found = []
-    for entry in json.loads((MODULES / "emojibase-data/en/data.json").read_text()):
+    for entry in json.loads((MODULES / "emojibase-data/en/data.json").read_text(encoding="utf-8")):
         if "group" not in entry:
             continue
         group, subgroup = groups[entry["group"]], subgroups[entry["subgroup"]]
@@ -80,7 +80,7 @@ def names_to_codes(found: list[dict]) -> dict[str, str]:
     for source in ("cldr", "emojibase", "github", "iamcal", "joypixels", "emojibase-legacy"):
         path = MODULES / f"emojibase-data/en/shortcodes/{source}.json"
         nicknames = defaultdict(set)
-        for hexcode, shortcodes in json.loads(path.read_text()).items():
+        for hexcode, shortcodes in json.loads(path.read_text(encoding="utf-8")).items():
             if code(hexcode) in known:
                 for shortcode in [shortcodes] if isinstance(shortcodes, str) else shortcodes:
                     nicknames[key(shortcode)].add(code(hexcode))
@@ -93,12 +93,14 @@ def names_to_codes(found: list[dict]) -> dict[str, str]:
 def icons(style: str, found: list[dict], table: dict[str, str]) -> dict[str, str]:
     """Which icon of this set draws which concept: ``{code: icon name}``."""
     folder = MODULES / "@iconify-json" / style
-    collection = json.loads((folder / "icons.json").read_text())
+    collection = json.loads((folder / "icons.json").read_text(encoding="utf-8"))
     names = set(collection["icons"]) | set(collection.get("aliases", {}))
     known = {entry["code"] for entry in found}
     chosen: dict[str, str] = {}
     if (folder / "chars.json").exists():
-        for hexcode, icon in json.loads((folder / "chars.json").read_text()).items():
+        for hexcode, icon in json.loads(
+            (folder / "chars.json").read_text(encoding="utf-8")
+        ).items():
             if code(hexcode) in known and icon in names:
                 chosen.setdefault(code(hexcode), icon)
     for icon in sorted(names):
@@ -153,7 +155,9 @@ def build() -> dict:
     ]
     pictures, concept, style_of = [], [], []
     for number, style in enumerate(styles):
-        collection = json.loads((MODULES / "@iconify-json" / style / "icons.json").read_text())
+        collection = json.loads(
+            (MODULES / "@iconify-json" / style / "icons.json").read_text(encoding="utf-8")
+        )
         for index, entry in enumerate(tqdm(found, desc=style, leave=False)):
             if entry["code"] in chosen[style]:
                 drawing = render(style, chosen[style][entry["code"]], collection)

@@ -91,8 +91,11 @@ def retrieval(tower: Tower, data: dict, pixels: torch.Tensor) -> dict:
         mine = (data["style"] == number).nonzero().squeeze(1)
         concept = data["concept"][mine]
         image = tower.image(pixels[mine])
+        drawings = {data["pictures"][i].numpy().tobytes() for i in mine.tolist()}
         result[style] = {
             "pictures": len(mine),
+            "different_drawings": len(drawings),
+            "chance_text_to_image": [round(1 / len(mine), 4), round(5 / len(mine), 4)],
             "image_to_name": top(image @ names.T, concept),
             "text_to_image": top(names[concept] @ image.T, torch.arange(len(mine))),
         }
@@ -108,9 +111,14 @@ def retrieval(tower: Tower, data: dict, pixels: torch.Tensor) -> dict:
     return result
 
 
+def coarse(pixels: torch.Tensor) -> torch.Tensor:
+    """16 x 16 pixels in a row: (n, 768)."""
+    return F.interpolate(pixels, size=(16, 16), mode="area").flatten(1)
+
+
 def pixel_neighbours(data: dict, pixels: torch.Tensor) -> dict:
     """The control that learns nothing: the nearest training picture, compared at 16 x 16 pixels."""
-    small = F.interpolate(pixels, size=(16, 16), mode="area").flatten(1)
+    small = coarse(pixels)
     trained = torch.tensor([data["styles"][s] in TRAIN_STYLES for s in data["style"].tolist()])
     known, concepts = small[trained], data["concept"][trained]
     result = {}
@@ -123,26 +131,37 @@ def pixel_neighbours(data: dict, pixels: torch.Tensor) -> dict:
     return result
 
 
-def zero_shot(tower: Tower, data: dict, pixels: torch.Tensor) -> dict:
-    """24 everyday categories, "a picture of a …"; pictures of the categories' concepts."""
-    prompts = tower.text([with_article(f"a picture of a {category}") for category in CATEGORIES])
+def members(data: dict) -> dict[int, int]:
+    """Concept -> category, for the everyday categories. A member nobody draws is a mistake in the list."""
     index = {entry["name"]: i for i, entry in enumerate(data["concepts"])}
-    label = {
-        index[m]: k for k, members in enumerate(CATEGORIES.values()) for m in members if m in index
-    }
+    unknown = [m for listed in CATEGORIES.values() for m in listed if m not in index]
+    if unknown:
+        raise ValueError(f"CATEGORIES names concepts that do not exist: {', '.join(unknown)}.")
+    return {index[m]: k for k, listed in enumerate(CATEGORIES.values()) for m in listed}
+
+
+def zero_shot(tower: Tower | None, data: dict, pixels: torch.Tensor) -> dict:
+    """24 everyday categories, "a picture of a …"; pictures of the categories' concepts.
+
+    Without a tower, the control: the category of the nearest training picture of these concepts, by plain pixels.
+    """
+    label = members(data)
+    styles = [data["styles"][s] for s in data["style"].tolist()]
+    chosen = [i for i, c in enumerate(data["concept"].tolist()) if c in label]
+    labels = torch.tensor([label[int(data["concept"][i])] for i in chosen])
     result = {}
     for style in HELD_OUT_STYLES:
-        number = data["styles"].index(style)
-        mine = [
-            i
-            for i in range(len(pixels))
-            if data["style"][i] == number and int(data["concept"][i]) in label
-        ]
-        right = torch.tensor([label[int(data["concept"][i])] for i in mine])
-        result[style] = {
-            "pictures": len(mine),
-            "accuracy": top(tower.image(pixels[mine]) @ prompts.T, right)[0],
-        }
+        here = torch.tensor([styles[i] == style for i in chosen])
+        mine = torch.tensor(chosen)[here]
+        if tower is None:
+            trained = torch.tensor([styles[i] in TRAIN_STYLES for i in chosen])
+            known = torch.tensor(chosen)[trained]
+            nearest = torch.cdist(coarse(pixels[mine]), coarse(pixels[known])).argmin(1)
+            right = labels[trained][nearest] == labels[here]
+        else:
+            prompts = tower.text([with_article(f"a picture of a {c}") for c in CATEGORIES])
+            right = (tower.image(pixels[mine]) @ prompts.T).argmax(1) == labels[here]
+        result[style] = {"pictures": len(mine), "accuracy": round(right.float().mean().item(), 3)}
     return result
 
 
@@ -160,6 +179,7 @@ def unseen_words(tower: Tower, data: dict) -> dict:
         "words": len(UNSEEN),
         "top1": round(sum(h[0] for h in hits) / len(hits), 3),
         "top5": round(sum(any(h) for h in hits) / len(hits), 3),
+        "chance_top1": round(answers / len(names), 3),
         "chance_top5": round(1 - (1 - answers / len(names)) ** 5, 3),
         "nearest": {w: names[row[0]] for w, row in zip(UNSEEN, order, strict=True)},
     }
@@ -271,7 +291,18 @@ def picture_analogies(tower: Tower, data: dict, pixels: torch.Tensor) -> dict:
                 drawn[int((image @ (vector[a] - vector[b] + vector[c])).argmax())] == d
                 for a, b, c, d in rows
             )
-            result[f"{family}, pictures by {style}"] = {"tried": len(rows), "right": good}
+            plain = 0
+            for a, _, _, d in rows:
+                similarity = image @ vector[a]
+                if a in drawn:
+                    similarity[drawn.index(a)] = -2
+                plain += drawn[int(similarity.argmax())] == d
+            result[f"{family}, pictures by {style}"] = {
+                "tried": len(rows),
+                "right": good,
+                "no_arithmetic": plain,
+                "chance": round(1 / len(mine), 4),
+            }
     return result
 
 
@@ -290,10 +321,14 @@ def measure() -> dict:
     result = {
         "sha256": hashlib.sha256((SHIPPED / "model.safetensors").read_bytes()).hexdigest(),
         "concepts": len(names),
+        "names": names,
         "chance": {"top1": round(1 / len(names), 4), "top5": round(5 / len(names), 4)},
         "retrieval": {k: retrieval(t, data, pixels) for k, t in towers.items()},
         "plain_pixels": pixel_neighbours(data, pixels),
-        "zero_shot": {k: zero_shot(t, data, pixels) for k, t in towers.items()},
+        "zero_shot": {
+            **{k: zero_shot(t, data, pixels) for k, t in towers.items()},
+            "plain_pixels": zero_shot(None, data, pixels),
+        },
         "unseen_words": {k: unseen_words(t, data) for k, t in towers.items()},
         "composition": {k: composition(t, data, "noto-v1") for k, t in towers.items()},
         "analogies": {k: analogies(t, names) for k, t in towers.items()},
@@ -301,9 +336,13 @@ def measure() -> dict:
     }
     result["unseen_words"]["untrained"].pop("nearest")
     if LOG.exists():
-        result["curve"] = [json.loads(line) for line in LOG.read_text().splitlines()]
+        result["curve"] = [
+            json.loads(line) for line in LOG.read_text(encoding="utf-8").splitlines()
+        ]
     elif (SHIPPED / "results.json").exists():
-        result["curve"] = json.loads((SHIPPED / "results.json").read_text()).get("curve", [])
+        result["curve"] = json.loads((SHIPPED / "results.json").read_text(encoding="utf-8")).get(
+            "curve", []
+        )
     return result
 
 
@@ -319,40 +358,52 @@ def tables(r: dict) -> str:
         r["retrieval"]["untrained"],
         r["plain_pixels"],
     )
+    top1, top5 = r["chance"]["top1"], r["chance"]["top5"]
     lines = [
-        f"Measured by `training/evaluate.py` on the weights with SHA-256 `{r['sha256'][:16]}…`; {r['concepts']} concepts. "
-        f"Retrieval cells are top-1 / top-5; chance is {r['chance']['top1']:.4f} / {r['chance']['top5']:.4f}.",
+        f"Measured by `training/evaluate.py` on the weights with SHA-256 `{r['sha256'][:16]}…`; {r['concepts']} concepts.",
+        "Cells are top-1 / top-5. *Different* counts drawings that are not the same as another of that artist under "
+        f"another name: no model can tell those apart. Chance: picture → name {top1:.4f} / {top5:.4f}; name → picture as said.",
         "",
-        "| artist | pictures | picture → name | name → picture | plain pixels, picture → name | untrained tower, picture → name | untrained, name → picture |",
-        "|---|---|---|---|---|---|---|",
+        "| artist | pictures (different) | picture → name | plain pixels | untrained | name → picture | untrained | chance |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for style in (*TRAIN_STYLES, "all seen styles", *HELD_OUT_STYLES):
         label = f"**{style}** (never trained on)" if style in HELD_OUT_STYLES else style
         row, other = trained[style], untrained[style]
         pixel = two(plain[style]["image_to_name"]) if style in plain else "–"
+        different = f" ({row['different_drawings']})" if "different_drawings" in row else ""
+        chance = row.get("chance_text_to_image")
+        chance = "–" if chance is None else f"{chance[0]:.4f} / {chance[1]:.4f}"
         lines.append(
-            f"| {label} | {row['pictures']} | {two(row['image_to_name'])} | {two(row.get('text_to_image'))} | {pixel} "
-            f"| {two(other['image_to_name'])} | {two(other.get('text_to_image'))} |"
+            f"| {label} | {row['pictures']}{different} | {two(row['image_to_name'])} | {pixel} | {two(other['image_to_name'])} "
+            f"| {two(row.get('text_to_image'))} | {two(other.get('text_to_image'))} | {chance} |"
         )
-    lines += ["", "| other abilities | trained | untrained | chance |", "|---|---|---|---|"]
+    lines += [
+        "",
+        "| other abilities | trained | untrained | without the model | chance |",
+        "|---|---|---|---|---|",
+    ]
     for style in HELD_OUT_STYLES:
-        a, b = r["zero_shot"]["trained"][style], r["zero_shot"]["untrained"][style]
+        a, b, c = (r["zero_shot"][k][style] for k in ("trained", "untrained", "plain_pixels"))
         lines.append(
-            f"| 24 everyday categories, {a['pictures']} pictures by {style} | {a['accuracy']:.2f} | {b['accuracy']:.2f} | {1 / len(CATEGORIES):.2f} |"
+            f"| 24 everyday categories, {a['pictures']} pictures by {style} | {a['accuracy']:.2f} | {b['accuracy']:.2f} "
+            f"| plain pixels {c['accuracy']:.2f} | {1 / len(CATEGORIES):.2f} |"
         )
     a, b = r["unseen_words"]["trained"], r["unseen_words"]["untrained"]
     lines.append(
-        f"| {a['words']} words no caption held, top-1 / top-5 | {two([a['top1'], a['top5']])} | {two([b['top1'], b['top5']])} | – / {a['chance_top5']:.2f} |"
+        f"| {a['words']} words of no caption or lesson, top-1 / top-5 | {two([a['top1'], a['top5']])} | {two([b['top1'], b['top5']])} "
+        f"| – | {a['chance_top1']:.3f} / {a['chance_top5']:.3f} |"
     )
     for task, a in r["composition"]["trained"].items():
         b = r["composition"]["untrained"][task]
         lines.append(
-            f"| {task} (noto-v1) | {a['right']} of {a['tried']} | {b['right']} of {b['tried']} | {a['chance']:.2f} |"
+            f"| {task} (noto-v1) | {a['right']} of {a['tried']} | {b['right']} of {b['tried']} | – | {a['chance']:.2f} |"
         )
     for task, a in r["picture_analogies"]["trained"].items():
         b = r["picture_analogies"]["untrained"][task]
         lines.append(
-            f"| {task}, nothing excluded | {a['right']} of {a['tried']} | {b['right']} of {b['tried']} | {r['chance']['top1']:.4f} |"
+            f"| {task}, nothing excluded | {a['right']} of {a['tried']} | {b['right']} of {b['tried']} "
+            f"| no arithmetic {a['no_arithmetic']} of {a['tried']} | {a['chance']:.4f} |"
         )
     lines += [
         "",
@@ -388,10 +439,10 @@ def tables(r: dict) -> str:
 
 def write_card(table: str, card: Path) -> None:
     """Put the tables between the card's markers."""
-    text = card.read_text()
+    text = card.read_text(encoding="utf-8")
     before, rest = text.split("<!-- table -->", 1)
     after = rest.split("<!-- /table -->", 1)[1]
-    card.write_text(f"{before}<!-- table -->\n{table}\n<!-- /table -->{after}")
+    card.write_text(f"{before}<!-- table -->\n{table}\n<!-- /table -->{after}", encoding="utf-8")
 
 
 def main() -> None:
@@ -405,7 +456,7 @@ def main() -> None:
     print(tables(result))
     if not arguments.dry:
         (SHIPPED / "results.json").write_text(
-            json.dumps(result, indent=1, ensure_ascii=False) + "\n"
+            json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
         )
         write_card(tables(result), SHIPPED / "README.md")
 

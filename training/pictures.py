@@ -44,6 +44,7 @@ class Pictures:
 
     def __init__(self, data: dict, device: str) -> None:
         self.device = device
+        self.strength = 1.0  # of warps, hidden parts and outlines; training lowers it at its end
         drawings = data["pictures"].float() / 255
         drawings[:, :3] *= drawings[
             :, 3:
@@ -51,8 +52,9 @@ class Pictures:
         self.drawings = drawings.half()
         wanted = torch.tensor([s in TRAIN_STYLES for s in data["styles"]])
         rows = wanted[data["style"]].nonzero().squeeze(1)
+        self.trained = rows.tolist()
         self.by_concept = [[] for _ in data["concepts"]]
-        for row in rows.tolist():
+        for row in self.trained:
             self.by_concept[int(data["concept"][row])].append(row)
         self.may_flip = torch.tensor(
             [
@@ -125,7 +127,7 @@ class Pictures:
         theta[:, :, 2] = -(theta[:, :, :2] @ shift.unsqueeze(-1)).squeeze(-1)
         grid = F.affine_grid(theta.to(self.device), (n, 4, SIZE, SIZE), align_corners=False)
         # another artist's proportions: a smooth random warp
-        amount = 0.07 * torch.rand(n, 1, 1, 1) * (torch.rand(n, 1, 1, 1) < 0.6)
+        amount = 0.07 * torch.rand(n, 1, 1, 1) * (torch.rand(n, 1, 1, 1) < 0.6 * self.strength)
         warp = F.interpolate(torch.randn(n, 2, 4, 4) * amount, size=SIZE, mode="bicubic")
         grid = grid + warp.permute(0, 2, 3, 1).to(self.device)
         drawings = F.grid_sample(drawings, grid, padding_mode="zeros", align_corners=False)
@@ -145,13 +147,13 @@ class Pictures:
         ground[free] = torch.rand(int(free.sum()), 3)
         pixels = rgb + (1 - alpha) * ground.view(n, 3, 1, 1).to(self.device)
         # what artists share is the coarse picture: now and then only that is shown, or a part is hidden
-        coarse = (torch.rand(n) < 0.25).nonzero().squeeze(1)
+        coarse = (torch.rand(n) < 0.25 * self.strength).nonzero().squeeze(1)
         for part, step in ((coarse[::2], 2), (coarse[1::2], 4)):
             if len(part):
                 pixels[part] = F.interpolate(
                     F.avg_pool2d(pixels[part], step), size=SIZE, mode="bilinear"
                 )
-        for i in (torch.rand(n) < 0.2).nonzero().squeeze(1).tolist():
+        for i in (torch.rand(n) < 0.2 * self.strength).nonzero().squeeze(1).tolist():
             top, left = (int(x) for x in torch.randint(0, SIZE - 16, (2,)))
             high, wide = (int(x) for x in torch.randint(12, 28, (2,)))
             pixels[i, :, top : top + high, left : left + wide] = torch.rand(3, 1, 1).to(pixels)
@@ -175,7 +177,7 @@ class Pictures:
         grey = rgb.mean(1, keepdim=True)
         rgb = (grey + (rgb - grey) * keep - 0.5 * alpha) * gain + (0.5 + lift + tint) * alpha
         rgb = torch.minimum(rgb.clamp(min=0), alpha)
-        lines = (torch.rand(n) < 0.15).nonzero().squeeze(1)
+        lines = (torch.rand(n) < 0.15 * self.strength).nonzero().squeeze(1)
         if len(lines):
             part, cover = rgb[lines], alpha[lines]
             seen = torch.cat([part.mean(1, keepdim=True) + 1 - cover, cover], 1)

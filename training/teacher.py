@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import torch
+from words import is_held_out
 
 
 def sentence_embeddings(texts: list[str], batch: int = 256) -> torch.Tensor:
@@ -48,18 +49,26 @@ def sentence_embeddings(texts: list[str], batch: int = 256) -> torch.Tensor:
 
 
 def teach(concepts: list[dict], phrases: list[str], vocabulary: list[str], path: Path) -> dict:
-    """Embeddings of concepts (name and keywords together), phrases and vocabulary, cached in ``path``."""
+    """Embeddings of concepts (name and keywords together), phrases and vocabulary, cached in ``path``.
+
+    Keywords that hold a word of ``UNSEEN`` are left out here too.
+    """
+    names = [entry["name"] for entry in concepts]
+    told = [
+        ", ".join([entry["name"], *(tag for tag in entry["tags"] if not is_held_out(tag))])
+        for entry in concepts
+    ]
+    asked = {"names": names, "told": told, "phrases": phrases, "vocabulary": vocabulary}
     if path.exists():
         saved = torch.load(path)
-        if saved["phrases_list"] == phrases and len(saved["vocabulary"]) == len(vocabulary):
+        if saved.get("asked") == asked:
             return saved
-    names = sentence_embeddings([entry["name"] for entry in concepts])
-    told = sentence_embeddings([", ".join([entry["name"], *entry["tags"]]) for entry in concepts])
+    both = sentence_embeddings(names) + 0.5 * sentence_embeddings(told)
     saved = {
-        "concepts": torch.nn.functional.normalize(names + 0.5 * told, dim=-1),
+        "concepts": torch.nn.functional.normalize(both, dim=-1),
         "phrases": sentence_embeddings(phrases),
-        "phrases_list": phrases,
         "vocabulary": sentence_embeddings(vocabulary),
+        "asked": asked,
     }
     path.parent.mkdir(exist_ok=True)
     torch.save(saved, path)

@@ -27,7 +27,7 @@ def write_tokenizer(folder: Path) -> None:
     spec = find_spec("open_clip")  # only found, not imported: its other needs are not ours
     if spec is None:
         raise SystemExit(
-            "open_clip_torch is missing. Run `pip install -r requirements.txt` here first."
+            "open_clip_torch is missing. Run `pip install --no-deps open_clip_torch==3.3.0`."
         )
     lines = gzip.decompress(
         (Path(spec.origin).parent / "bpe_simple_vocab_16e6.txt.gz").read_bytes()

@@ -31,12 +31,21 @@ TEMPLATES = (
     "{}", "{}", "{}", "{}", "a {}", "a {}", "the {}", "{} emoji", "an emoji of a {}", "a picture of a {}",
     "a drawing of a {}", "a photo of a {}", "an icon of a {}", "a sticker of a {}", "this is a {}",
 )  # fmt: skip
+# Names say "man" and "woman"; people also say it otherwise, and so do some captions.
+SYNONYMS = {"man": ("male", "male", "guy", "gentleman"), "woman": ("female", "female", "lady", "lady")}
 POSITIONS = ("on the left", "on the right", "at the top", "at the bottom")
 
 
 def with_article(text: str) -> str:
     """``a apple`` -> ``an apple``."""
     return re.sub(r"\ba (?=[aeiou])", "an ", text)
+
+
+def in_other_words(phrase: str) -> str:
+    """``man farmer`` -> now and then ``guy farmer``."""
+    if random.random() < 0.5:
+        return re.sub(r"\b(man|woman)\b", lambda m: random.choice(SYNONYMS[m[0]]), phrase)
+    return phrase
 
 
 class Captions:
@@ -56,17 +65,20 @@ class Captions:
                 self.true[self.index[phrase], c] = True
         count = self.true.sum(1).clamp(min=1)
         self.tags = [[self.index[t] for t in tags] for tags in kept]
-        # a keyword of two emoji says more than one of two hundred
-        self.weights = [[1 / count[i].item() ** 0.7 for i in tags] for tags in self.tags]
+        self.count = [[count[i].item() for i in tags] for tags in self.tags]
 
     def phrase(self, c: int, name_share: float = 0.65) -> int:
-        """A phrase for concept ``c``: its name, or a keyword, rare ones more often."""
+        """A phrase for concept ``c``: its name, or a keyword, rare ones more often.
+
+        A keyword of two emoji says more than one of two hundred.
+        """
         if random.random() < name_share or not self.tags[c]:
             return self.index[self.names[c]]
-        return random.choices(self.tags[c], self.weights[c])[0]
+        return random.choices(self.tags[c], [n**-0.7 for n in self.count[c]])[0]
 
     def caption(self, phrase: str, colour: int, size: int, position: int) -> str:
         """The phrase in a template, with those attributes that are to be said (-1: not said)."""
+        phrase = in_other_words(phrase)
         text = (
             phrase
             if size < 0
@@ -97,7 +109,11 @@ class Trainer:
         strings = self.tokenizer.convert_ids_to_tokens(list(range(49408)))
         readable = [s.replace("</w>", "") for s in strings]
         taught = teach(self.concepts, self.captions.phrases, readable, BUILD / "teacher.pt")
-        self.words = [i for i, s in enumerate(strings) if re.fullmatch(r"[a-z]{3,}</w>", s)]
+        self.words = [
+            i
+            for i, s in enumerate(strings)
+            if re.fullmatch(r"[a-z]{3,}</w>", s) and not is_held_out(readable[i])
+        ]
         self.word_strings = [readable[i] for i in self.words]
         self.centre = taught["concepts"].mean(0)
         self.vocabulary_teacher = (taught["vocabulary"] - self.centre).to(self.device)
@@ -130,7 +146,7 @@ class Trainer:
         """Start the patch embedding from the principal components of real patches."""
         convolution = self.model.vision_model.embeddings.patch_embedding
         size, width = convolution.kernel_size[0], convolution.out_channels
-        sample = self.pictures.plain(torch.randperm(len(data["pictures"]))[:1500]).cpu()
+        sample = self.pictures.plain(torch.tensor(random.sample(self.pictures.trained, 1500))).cpu()
         patches = (
             sample.unfold(2, size, size)
             .unfold(3, size, size)
@@ -197,9 +213,14 @@ class Trainer:
             self.arguments.extra,
             self.arguments.words,
         )
+        if self.text_only:
+            captioned, extra = 2 * captioned, 0
         batch = self.pictures.batch(captioned, extra)
-        image = self.image(batch["pixels"])
+        with torch.set_grad_enabled(not self.text_only):
+            image = self.image(batch["pixels"])
         prototypes, scale = self.prototypes(), self.head.scale.exp().clamp(max=40)
+        if self.text_only:
+            prototypes, scale = prototypes.detach(), scale.detach()
         concept = batch["concept"]
         said = {
             k: torch.where(torch.rand(captioned) < p, batch[k][:captioned].cpu(), -1)
@@ -229,9 +250,10 @@ class Trainer:
             )
             / 2
         }
-        parts["picture"] = F.cross_entropy(
-            scale * image @ prototypes.T, concept, label_smoothing=0.05
-        )
+        if not self.text_only:
+            parts["picture"] = F.cross_entropy(
+                scale * image @ prototypes.T, concept, label_smoothing=0.05
+            )
         positives = self.captions.true[phrases].float().to(self.device)
         spread = positives / positives.sum(1, keepdim=True)
         parts["caption"] = (
@@ -252,23 +274,42 @@ class Trainer:
         parts["teacher"] = 4 * (1 - (self.text(asked) * taught).sum(-1)).mean()
         return parts
 
+    @property
+    def done(self) -> float:
+        """How much of the time is over, 0 to 1."""
+        return min(1.0, self.seconds / (60 * self.arguments.minutes))
+
+    @property
+    def text_only(self) -> bool:
+        """At the end the image tower and the prototypes stand still and the text tower catches up."""
+        return self.done >= 1 - self.arguments.text_share
+
     def rate(self) -> float:
-        """Warm up, then a cosine to zero over the time given."""
-        done = min(1.0, self.seconds / (60 * self.arguments.minutes))
-        return min(1.0, (self.step + 1) / 100) * (0.5 + 0.5 * math.cos(math.pi * done)) + 1e-4
+        """Warm up, then a cosine to zero; once more, lower, while only the text tower learns."""
+        share = self.arguments.text_share
+        if self.text_only:
+            return 0.3 * (0.5 + 0.5 * math.cos(math.pi * (self.done - 1 + share) / share)) + 1e-4
+        return (
+            min(1.0, (self.step + 1) / 100)
+            * (0.5 + 0.5 * math.cos(math.pi * self.done / (1 - share)))
+            + 1e-4
+        )
 
     def run(self) -> None:
         """Train until the minutes are used up."""
         if self.checkpoint.exists():
             self.resume()
+        elif self.log.exists():
+            self.log.unlink()
         last_save = last_check = self.seconds
-        seen, began = [], time.time()
+        seen = []
         print(
             f"{sum(p.numel() for p in self.model.parameters()):,} parameters on {self.device}, from step {self.step}",
             flush=True,
         )
         while self.seconds < 60 * self.arguments.minutes:
             began = time.time()
+            self.pictures.strength = min(1.0, max(0.2, (1.0 - self.done) / 0.4))
             parts = self.loss()
             sum(parts.values()).backward()
             nn.utils.clip_grad_norm_(self.model.parameters(), 5.0)
@@ -281,7 +322,10 @@ class Trainer:
                 optimiser.zero_grad(set_to_none=True)
             self.step += 1
             self.seconds += time.time() - began
-            seen.append({k: v.item() for k, v in parts.items()})
+            parts = {k: v.item() for k, v in parts.items()}
+            if seen and seen[0].keys() != parts.keys():
+                seen = []  # the last phase has other parts
+            seen.append(parts)
             if self.step in (50, 200) or self.seconds - last_check > self.arguments.every:
                 self.note(seen)
                 last_check, seen = self.seconds, []
@@ -380,6 +424,9 @@ def main() -> None:
     )
     parser.add_argument(
         "--adam", type=float, default=1.5e-3, help="highest learning rate of everything else"
+    )
+    parser.add_argument(
+        "--text-share", type=float, default=0.08, help="share of the time for the text tower alone"
     )
     parser.add_argument("--every", type=float, default=240, help="seconds between measurements")
     parser.add_argument("--seed", type=int, default=0)

@@ -1,10 +1,13 @@
-"""What is asked of the model that its captions never said. Training removes these words, measuring uses them."""
+"""What the model is asked: words it was never trained on, everyday categories, families of analogies.
+
+Training leaves out every word of ``UNSEEN`` (captions, keywords, the teacher's lessons); measuring asks for them.
+"""
 
 from __future__ import annotations
 
 import re
 
-# word -> names that count as right. No caption, name or keyword of the training holds the word.
+# word -> names that count as right. Nothing the text encoder is trained on holds the word, or its plural, or a verb of it.
 UNSEEN: dict[str, tuple[str, ...]] = {
     "canine": ("dog", "dog face", "poodle", "guide dog", "service dog", "wolf"),
     "hound": ("dog", "dog face", "poodle", "guide dog"),
@@ -22,8 +25,8 @@ UNSEEN: dict[str, tuple[str, ...]] = {
     "raven": ("black bird", "bird"),
     "crow": ("black bird", "bird"),
     "falcon": ("eagle", "bird"),
-    "tuna": ("fish", "sushi", "tropical fish", "fishing pole"),
-    "trout": ("fish", "tropical fish", "fishing pole"),
+    "tuna": ("fish", "sushi", "tropical fish"),
+    "trout": ("fish", "tropical fish"),
     "prawn": ("shrimp", "fried shrimp", "lobster"),
     "wasp": ("honeybee", "ant", "fly"),
     "moth": ("butterfly", "fly", "bug"),
@@ -37,12 +40,11 @@ UNSEEN: dict[str, tuple[str, ...]] = {
     "physician": ("health worker", "man health worker", "woman health worker", "stethoscope"),
     "surgeon": ("health worker", "man health worker", "woman health worker", "stethoscope", "hospital"),
     "attorney": ("judge", "man judge", "woman judge", "balance scale"),
-    "monarch": ("crown", "prince", "princess", "person with crown", "butterfly"),
+    "monarch": ("crown", "prince", "princess", "person with crown"),
     "infant": ("baby", "baby symbol", "baby angel", "baby bottle", "child"),
     "toddler": ("baby", "child", "baby symbol", "boy", "girl"),
     "wizard": ("mage", "man mage", "woman mage"),
     "sorcerer": ("mage", "man mage", "woman mage"),
-    "swimmer": ("person swimming", "man swimming", "woman swimming"),
     "jogger": ("person running", "man running", "woman running"),
     "spectacles": ("glasses", "sunglasses", "goggles"),
     "rucksack": ("backpack", "luggage", "handbag"),
@@ -51,8 +53,8 @@ UNSEEN: dict[str, tuple[str, ...]] = {
     "sneakers": ("running shoe", "man's shoe", "hiking boot"),
     "sofa": ("couch and lamp",),
     "armchair": ("chair", "couch and lamp", "seat"),
-    "blaze": ("fire", "fire engine", "firefighter"),
-    "inferno": ("fire", "volcano", "fire engine"),
+    "blaze": ("fire", "heart on fire"),
+    "inferno": ("fire", "volcano"),
     "blizzard": ("snowflake", "cloud with snow", "snowman", "snowman without snow"),
     "thunderstorm": ("cloud with lightning and rain", "cloud with lightning", "high voltage", "tornado", "cloud with rain"),
     "galaxy": ("milky way", "star", "ringed planet", "shooting star"),
@@ -65,22 +67,19 @@ UNSEEN: dict[str, tuple[str, ...]] = {
     "latte": ("hot beverage", "teacup without handle", "glass of milk"),
     "lager": ("beer mug", "clinking beer mugs"),
     "whiskey": ("tumbler glass", "clinking glasses", "beer mug", "bottle with popping cork"),
-    "champagne bottle": ("bottle with popping cork", "clinking glasses"),
     "oak": ("deciduous tree", "evergreen tree", "leafless tree", "chestnut", "wood"),
     "seaside": ("beach with umbrella", "umbrella on ground", "desert island", "water wave"),
     "cottage": ("house", "house with garden", "houses", "hut", "derelict house"),
-    "palace": ("castle", "Japanese castle", "crown"),
+    "palace": ("castle", "Japanese castle"),
     "fortress": ("castle", "Japanese castle"),
     "cathedral": ("church", "place of worship", "latin cross"),
     "chapel": ("church", "place of worship", "wedding"),
     "cello": ("violin", "guitar", "banjo"),
-    "drummer": ("drum", "long drum"),
     "melodies": ("musical note", "musical notes", "musical score", "musical keyboard"),
     "smartphone": ("mobile phone", "mobile phone with arrow", "telephone", "vibration mode"),
     "parcel": ("package", "postbox", "closed mailbox with raised flag"),
     "jewel": ("gem stone", "ring", "crown"),
     "wristwatch": ("watch", "stopwatch", "timer clock", "alarm clock"),
-    "dagger blade": ("dagger", "kitchen knife", "crossed swords"),
     "grenade": ("bomb", "firecracker", "collision"),
     "explosion": ("bomb", "collision", "exploding head", "firecracker", "volcano"),
     "furious": ("enraged face", "angry face", "face with symbols on mouth", "face with steam from nose", "angry face with horns"),
@@ -92,7 +91,19 @@ UNSEEN: dict[str, tuple[str, ...]] = {
     "scarlet": ("red heart", "red circle", "red square", "red apple", "red envelope"),
 }  # fmt: skip
 
-_UNSEEN = re.compile(r"\b(" + "|".join(map(re.escape, sorted(UNSEEN))) + r")\b", re.IGNORECASE)
+_STEMS = {
+    "weeping": "weep",
+    "sobbing": "sob",
+    "jogger": "jog",
+    "moth": "moth(?!er)",
+    "furious": "fur(?:y|ious)",
+}
+_UNSEEN = re.compile(
+    r"\b(?:"
+    + "|".join(_STEMS.get(word, re.escape(word.removesuffix("s"))) for word in sorted(UNSEEN))
+    + r")(?:s|es|ed|ry|(?:b|g)?(?:ing|er|ers))?\b",
+    re.IGNORECASE,
+)
 
 
 def is_held_out(phrase: str) -> bool:
@@ -119,12 +130,12 @@ CATEGORIES: dict[str, tuple[str, ...]] = {
     "train": ("train", "high-speed train", "bullet train", "locomotive", "metro", "light rail", "railway car"),
     "boat": ("sailboat", "speedboat", "motor boat", "canoe", "ship", "ferry", "passenger ship"),
     "airplane": ("airplane", "small airplane", "airplane departure", "airplane arrival"),
-    "clock": ("alarm clock", "mantelpiece clock", "timer clock", "three o’clock", "six o’clock", "nine-thirty"),
+    "clock": ("alarm clock", "mantelpiece clock", "timer clock", "three o'clock", "six o'clock", "nine-thirty"),
     "moon": ("full moon", "crescent moon", "new moon", "first quarter moon", "waning gibbous moon", "full moon face"),
     "heart": ("red heart", "blue heart", "green heart", "growing heart", "beating heart", "two hearts", "broken heart"),
     "ball": ("soccer ball", "basketball", "baseball", "tennis", "volleyball", "american football", "softball"),
-    "hat": ("top hat", "woman’s hat", "billed cap", "graduation cap", "military helmet"),
-    "shoe": ("running shoe", "man’s shoe", "high-heeled shoe", "hiking boot", "woman’s boot", "flat shoe", "woman’s sandal"),
+    "hat": ("top hat", "woman's hat", "billed cap", "graduation cap", "military helmet"),
+    "shoe": ("running shoe", "man's shoe", "high-heeled shoe", "hiking boot", "woman's boot", "flat shoe", "woman's sandal"),
     "musical instrument": ("guitar", "violin", "trumpet", "saxophone", "drum", "accordion", "banjo"),
 }  # fmt: skip
 
