@@ -32,7 +32,10 @@ TEMPLATES = (
     "a drawing of a {}", "a photo of a {}", "an icon of a {}", "a sticker of a {}", "this is a {}",
 )  # fmt: skip
 # Names say "man" and "woman"; people also say it otherwise, and so do some captions.
-SYNONYMS = {"man": ("male", "male", "guy", "gentleman"), "woman": ("female", "female", "lady", "lady")}
+SYNONYMS = {
+    "man": ("male", "male", "guy", "gentleman"),
+    "woman": ("female", "female", "lady", "lady"),
+}
 POSITIONS = ("on the left", "on the right", "at the top", "at the bottom")
 
 
