@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+import zlib
 from typing import Any
 
 import pytest
@@ -62,7 +63,9 @@ def test_the_patch_embedding_starts_from_training_drawings_only() -> None:
 @pytest.mark.parametrize("word", words.UNSEEN)
 def test_held_out_words_and_their_plurals_are_held_out(word: str) -> None:
     assert words.is_held_out(word)
-    assert words.is_held_out(f"A {word}s, please")
+    if not word.endswith(("s", "ing")):
+        assert words.is_held_out(f"A {word}s, please")
+    assert not words.is_held_out(f"un{word}ly")
 
 
 def test_no_name_holds_a_held_out_word(names: list[str]) -> None:
@@ -102,13 +105,13 @@ def test_top_counts_what_it_says() -> None:
 
 
 class Letters:
-    """A stand-in for a tower: the sum of one axis a word."""
+    """A stand-in for a tower: one axis for each word, added up."""
 
     def text(self, texts: list[str]) -> torch.Tensor:
-        rows = torch.zeros(len(texts), 64)
+        rows = torch.zeros(len(texts), 4096)
         for i, text in enumerate(texts):
             for word in re.findall(r"[a-z']+", text.lower()):
-                rows[i, sum(map(ord, word)) % 64] += 1
+                rows[i, zlib.crc32(word.encode()) % 4096] += 1
         return torch.nn.functional.normalize(rows, dim=-1)
 
 
