@@ -2,10 +2,13 @@
 
 One module for each step of the way, imports running one way only::
 
-    checkpoints  ->  tokens  ->  embeddings  ->  figures
-    load_clip        clean       embed           token_strip
-                     tokenize                    heatmap
-                     detokenize                  show
+    checkpoints -> tokens     -> embeddings -> images       -> artwork      -> figures
+    load_clip      clean         embed         embed_images    load_artwork    token_strip
+                   tokenize                                                    heatmap
+                   detokenize                                                  picture_grid
+                                                                               show
+
+``arithmetic`` stands beside them: it knows tensors and nothing else.
 
 Everything public is reachable from here: ``from helpers import load_clip, tokenize, embed``.
 Names are looked up when first used (PEP 562), so ``import helpers`` costs milliseconds and
@@ -16,9 +19,26 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .arithmetic import (
+        Nearest,
+        add,
+        analogy,
+        cosine_similarity,
+        mix,
+        nearest,
+        normalize,
+        randomize,
+        remove_direction,
+        scale,
+        shift,
+        slerp,
+        subtract,
+    )
+    from .artwork import Artwork, load_artwork
     from .checkpoints import CHECKPOINTS, Checkpoint, CheckpointError, Clip, load_clip
     from .embeddings import Embeddings, embed
-    from .figures import heatmap, show, token_strip
+    from .figures import heatmap, picture_grid, show, token_strip
+    from .images import ImageEmbeddings, embed_images
     from .tokens import clean, detokenize, tokenize
 
 __version__ = "0.1.0"
@@ -36,21 +56,57 @@ _HOME = {
     "embed": "embeddings",
     "heatmap": "figures",
     "show": "figures",
+    "Nearest": "arithmetic",
+    "add": "arithmetic",
+    "analogy": "arithmetic",
+    "cosine_similarity": "arithmetic",
+    "mix": "arithmetic",
+    "nearest": "arithmetic",
+    "normalize": "arithmetic",
+    "randomize": "arithmetic",
+    "remove_direction": "arithmetic",
+    "scale": "arithmetic",
+    "shift": "arithmetic",
+    "slerp": "arithmetic",
+    "subtract": "arithmetic",
+    "Artwork": "artwork",
+    "load_artwork": "artwork",
+    "ImageEmbeddings": "images",
+    "embed_images": "images",
+    "picture_grid": "figures",
     "token_strip": "figures",
 }
 
 __all__ = [
+    "Artwork",
     "CHECKPOINTS",
     "Checkpoint",
     "CheckpointError",
     "Clip",
     "Embeddings",
+    "ImageEmbeddings",
+    "Nearest",
+    "add",
+    "analogy",
     "clean",
+    "cosine_similarity",
     "detokenize",
     "embed",
+    "embed_images",
     "heatmap",
+    "load_artwork",
     "load_clip",
+    "mix",
+    "nearest",
+    "normalize",
+    "picture_grid",
+    "randomize",
+    "remove_direction",
+    "scale",
+    "shift",
     "show",
+    "slerp",
+    "subtract",
     "token_strip",
     "tokenize",
 ]

@@ -164,6 +164,52 @@ def heatmap(
     return fig
 
 
+def picture_grid(
+    images: Sequence[Any],
+    labels: Sequence[str],
+    *,
+    title: str,
+    alt: str | None = None,
+    columns: int = 8,
+    xlabel: str = "",
+) -> Figure:
+    """Draw pictures side by side, each with a label below it, in lines of ``columns``.
+
+    Args:
+        images: PIL images, or arrays (height, width) or (height, width, 3).
+        labels: one for each picture; long ones are broken at spaces.
+        title: above the figure.
+        alt: text for readers who cannot see the figure; None lists the labels.
+        columns: pictures in a line.
+        xlabel: below the last line: what changes from left to right, if anything does.
+
+    Raises:
+        ValueError: no picture, or not one label for each.
+    """
+    from textwrap import fill
+
+    if len(images) == 0:
+        raise ValueError("images is empty; pass at least one picture.")
+    if len(images) != len(labels):
+        raise ValueError(f"{len(labels)} labels for {len(images)} pictures; pass one for each.")
+    lines = -(-len(images) // columns)
+    fig = _figure(0.5 + 1.15 * lines * 8 / columns + 0.28 * lines)
+    axes = list(fig.subplots(lines, columns, squeeze=False).flat)
+    for ax in axes:
+        ax.set_axis_off()
+    for ax, image, label in zip(axes, images, labels, strict=False):
+        ax.imshow(image, interpolation="lanczos")
+        ax.text(
+            0.5, -0.06, _literal(fill(label, 96 // columns + 1)), transform=ax.transAxes,
+            ha="center", va="top", fontsize=8,
+        )  # fmt: skip
+    fig.suptitle(_literal(title), fontsize="large")
+    if xlabel:
+        fig.supxlabel(_literal(xlabel), fontsize="medium")
+    fig.alt = alt or f"{title}. Pictures, in order: {'; '.join(labels)}."
+    return fig
+
+
 def show(fig: Figure, alt: str | None = None) -> None:
     """Display a figure in a notebook, once, with its alt text; elsewhere print the alt text.
 

@@ -1,0 +1,336 @@
+"""Arithmetic on embeddings: small functions that work on one vector and on whole batches of rows.
+
+Every function takes tensors whose last dimension is the embedding: one vector (d,), several
+(n, d), or all rows of several prompts (n, 77, d). Two tensors broadcast as in torch, but never
+along the last dimension. The answer has the dtype of the first tensor; lengths, angles and
+cosines are computed in float32 or better, because float16 and bfloat16 are too coarse for them.
+Nothing is changed in place. NaN stays NaN, except in ``nearest``, which refuses it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    import torch
+
+
+class Nearest(NamedTuple):
+    """What ``nearest`` found.
+
+    Attributes:
+        indices: (n, k) or (k,), torch.long: rows of the candidates, best first.
+        similarities: the same shape, float32 or float64: their cosines with the query.
+    """
+
+    indices: torch.Tensor
+    similarities: torch.Tensor
+
+
+def add(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """``a + b``, number by number. Shapes as described at the top of this module."""
+    a, b = _pair(a, b)
+    return a + b.to(a.dtype)
+
+
+def subtract(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """``a - b``, number by number. Shapes as described at the top of this module."""
+    a, b = _pair(a, b)
+    return a - b.to(a.dtype)
+
+
+def scale(a: torch.Tensor, factor: float) -> torch.Tensor:
+    """``a`` times a number: the direction stays, the length changes."""
+    return _checked("a", a) * _number("factor", factor)
+
+
+def shift(a: torch.Tensor, constant: float) -> torch.Tensor:
+    """``a`` with the same number added everywhere: the direction moves towards (1, 1, ..., 1)."""
+    return _checked("a", a) + _number("constant", constant)
+
+
+def mix(a: torch.Tensor, b: torch.Tensor, t: float) -> torch.Tensor:
+    """The straight line from ``a`` (t = 0) to ``b`` (t = 1), also called lerp.
+
+    Halfway between two vectors of equal length the result is shorter than both, the more so the
+    wider the angle between them. ``t`` may lie outside 0 to 1.
+    """
+    import torch
+
+    a, b = _pair(a, b)
+    t = _number("t", t)
+    return torch.lerp(*torch.broadcast_tensors(_wide(a), _wide(b).to(_wide(a).dtype)), t).to(
+        a.dtype
+    )
+
+
+def slerp(a: torch.Tensor, b: torch.Tensor, t: float) -> torch.Tensor:
+    """The arc from ``a`` (t = 0) to ``b`` (t = 1): spherical interpolation.
+
+    The direction turns at constant speed (Shoemake, *Animating rotation with quaternion curves*,
+    1985); the length goes from that of ``a`` to that of ``b`` in a straight line, so that two
+    vectors of equal length give a result of that length. Rows are turned one by one. Where the
+    two directions are almost the same, or one of the vectors is zero, this is ``mix``.
+
+    Raises:
+        ValueError: two rows point in exactly opposite directions: no arc between them is the
+            shortest.
+    """
+    import torch
+
+    a, b = _pair(a, b)
+    t = _number("t", t)
+    wide_a, wide_b = torch.broadcast_tensors(_wide(a), _wide(b))
+    norm_a, norm_b = (x.norm(dim=-1, keepdim=True) for x in (wide_a, wide_b))
+    unit_a, unit_b = _unit(wide_a), _unit(wide_b)
+    # accurate for small and for large angles, where arccos of the cosine is not (Kahan)
+    angle = 2 * torch.atan2(
+        (unit_a - unit_b).norm(dim=-1, keepdim=True), (unit_a + unit_b).norm(dim=-1, keepdim=True)
+    )
+    zero = (norm_a == 0) | (norm_b == 0)
+    if bool(((angle > math.pi - 1e-3) & ~zero).any()):
+        raise ValueError(
+            "slerp: a and b point in opposite directions, so no arc between them is the shortest; "
+            "go by way of a third vector, or use mix."
+        )
+    straight = zero | (angle < 1e-3)
+    sine = torch.where(straight, torch.ones_like(angle), angle.sin())
+    direction = (((1 - t) * angle).sin() * unit_a + (t * angle).sin() * unit_b) / sine
+    arc = direction * ((1 - t) * norm_a + t * norm_b)
+    return torch.where(straight, wide_a * (1 - t) + wide_b * t, arc).to(a.dtype)
+
+
+def randomize(a: torch.Tensor, strength: float, *, seed: int = 0) -> torch.Tensor:
+    """``a`` plus noise from a normal distribution.
+
+    Args:
+        a: (..., d).
+        strength: of the noise, in units of each row's own standard deviation: at 1 the noise is
+            as large as what the row itself does around its mean.
+        seed: the same seed gives the same noise, on every device. Each row gets its own.
+    """
+    import torch
+
+    a = _checked("a", a)
+    generator = torch.Generator().manual_seed(int(_number("seed", seed)))
+    noise = torch.randn(a.shape, generator=generator).to(a.device)
+    wide = _wide(a)
+    spread = wide.std(dim=-1, keepdim=True, correction=0)
+    return (wide + _number("strength", strength) * spread * noise).to(a.dtype)
+
+
+def normalize(a: torch.Tensor) -> torch.Tensor:
+    """Every row scaled to length 1; a row of zeros stays zero."""
+    a = _checked("a", a)
+    return _unit(_wide(a)).to(a.dtype)
+
+
+def cosine_similarity(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """Cosine of the angle between every row of ``a`` and every row of ``b``.
+
+    Args:
+        a: (n, d) or (d,).
+        b: (m, d) or (d,).
+
+    Returns:
+        (n, m), float32 or float64; a dimension that was not given is left out: two single vectors
+        give a tensor without dimensions. A row of zeros has similarity 0 with everything.
+
+    Raises:
+        ValueError: more than two dimensions: compare all rows of a prompt as one long vector,
+            ``x.flatten(1)``, or choose one row.
+    """
+    a, b = _pair(a, b, rows=False)
+    for name, x in (("a", a), ("b", b)):
+        if x.dim() > 2:
+            raise ValueError(
+                f"{name} must have shape (n, d) or (d,), not {tuple(x.shape)}; choose one row of "
+                "each prompt, or compare all of them as one long vector with .flatten(1)."
+            )
+    a, b = _unit(_wide(a)), _unit(_wide(b))
+    return a @ b.to(a.dtype).T if b.dim() == 2 else a @ b.to(a.dtype)
+
+
+def nearest(
+    query: torch.Tensor,
+    candidates: torch.Tensor,
+    k: int = 5,
+    *,
+    exclude: Sequence[int] | Sequence[Sequence[int]] | None = None,
+) -> Nearest:
+    """The candidates that point most nearly the way the query does, by cosine.
+
+    Args:
+        query: (n, d) or (d,).
+        candidates: (m, d).
+        k: how many, best first.
+        exclude: rows of ``candidates`` that may not be found. For one query a list of numbers;
+            for n queries either one list for all of them or n lists.
+
+    Raises:
+        ValueError: NaN or infinity in the vectors; fewer than k candidates are left.
+    """
+    import torch
+
+    similarity = cosine_similarity(query, candidates)
+    if candidates.dim() != 2:
+        raise ValueError(f"candidates must have shape (m, d), not {tuple(candidates.shape)}.")
+    if not bool(torch.isfinite(similarity).all()):
+        raise ValueError(
+            "the vectors hold NaN or infinity, so they have no nearest neighbour; look for the "
+            "step that made them (float16 overflows above 65504)."
+        )
+    table = similarity.reshape(-1, len(candidates)).clone()
+    left = len(candidates)
+    for row, rows in enumerate(_exclusions(exclude, len(table), len(candidates))):
+        table[row, rows] = -math.inf
+        left = min(left, len(candidates) - len(set(rows)))
+    k = int(_number("k", k))
+    if not 1 <= k <= left:
+        raise ValueError(f"k is {k}, but {left} candidates can be found; pass 1 to {left}.")
+    values, indices = table.sort(dim=-1, descending=True, stable=True)
+    shape = (*similarity.shape[:-1], k)
+    return Nearest(indices[:, :k].reshape(shape), values[:, :k].reshape(shape))
+
+
+def analogy(start: torch.Tensor, minus: torch.Tensor, plus: torch.Tensor) -> torch.Tensor:
+    """``start - minus + plus``, each scaled to length 1 first.
+
+    "prince" - "man" + "woman": what is to "woman" as "prince" is to "man"? Unit vectors, so that
+    a long embedding does not count more than a short one, as usual since Mikolov et al., *Efficient
+    Estimation of Word Representations in Vector Space*, 2013. Find the answer with ``nearest``.
+
+    Args:
+        start, minus, plus: (d,), (n, d) or (n, L, d); they broadcast.
+
+    Returns:
+        The sum, not normalised, in the dtype of ``start``.
+    """
+    start, minus = _pair(start, minus, names=("start", "minus"))
+    start, plus = _pair(start, plus, names=("start", "plus"))
+    wide = [_unit(_wide(x)) for x in (start, minus, plus)]
+    return (wide[0] - wide[1] + wide[2]).to(start.dtype)
+
+
+def remove_direction(a: torch.Tensor, direction: torch.Tensor) -> torch.Tensor:
+    """``a`` without the part that points along ``direction`` (orthogonal projection).
+
+    Doing it twice changes nothing more. What is left is at a right angle to ``direction``.
+
+    Args:
+        a: (..., d).
+        direction: (d,), or one for each row; its length does not matter.
+
+    Raises:
+        ValueError: ``direction`` is zero, so it points nowhere.
+    """
+    a, direction = _pair(a, direction, names=("a", "direction"))
+    wide = _wide(direction)
+    if bool((wide.norm(dim=-1) == 0).any()):
+        raise ValueError("direction is zero, so it points nowhere; nothing can be removed.")
+    unit = _unit(wide)
+    wide = _wide(a)
+    return (wide - (wide * unit).sum(-1, keepdim=True) * unit).to(a.dtype)
+
+
+# --- checks -------------------------------------------------------------------------------------
+
+
+def _wide(a: torch.Tensor) -> torch.Tensor:
+    """``a`` in float32, or in float64 if it is that already."""
+    return a if a.element_size() >= 4 else a.float()
+
+
+def _unit(a: torch.Tensor) -> torch.Tensor:
+    """Rows of length 1; rows of zeros stay zero, however small the others are."""
+    norm = a.norm(dim=-1, keepdim=True)
+    return a / norm.masked_fill(norm == 0, 1)
+
+
+def _number(name: str, value: float) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} must be a number, not {type(value).__name__}.") from None
+
+
+def _checked(name: str, a: torch.Tensor) -> torch.Tensor:
+    import torch
+
+    if a is None:
+        raise TypeError(
+            f"{name} is None. A checkpoint without a projection has no text_embeds: use "
+            "pooler_output, or load one that has it: load_clip('emoji')."
+        )
+    if not isinstance(a, torch.Tensor):
+        raise TypeError(
+            f"{name} must be a torch tensor, such as embed(clip, text).pooler_output, not "
+            f"{type(a).__name__}."
+        )
+    if not a.dtype.is_floating_point:
+        raise TypeError(f"{name} must hold floating-point numbers, not {a.dtype}.")
+    if a.dim() == 0 or a.shape[-1] == 0:
+        raise ValueError(f"{name} must have shape (..., d), not {tuple(a.shape)}.")
+    return a
+
+
+def _pair(
+    a: torch.Tensor,
+    b: torch.Tensor,
+    *,
+    names: tuple[str, str] = ("a", "b"),
+    rows: bool = True,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Both checked: same width, same device, and rows that broadcast unless ``rows`` is False."""
+    import torch
+
+    a, b = _checked(names[0], a), _checked(names[1], b)
+    if a.shape[-1] != b.shape[-1]:
+        raise ValueError(
+            f"{names[0]} has {a.shape[-1]} numbers a row and {names[1]} has {b.shape[-1]}; both "
+            "must be the same kind of embedding, from the same model."
+        )
+    if a.device != b.device:
+        raise ValueError(
+            f"{names[0]} is on {a.device} and {names[1]} on {b.device}; move one with .to()."
+        )
+    if rows:
+        try:
+            torch.broadcast_shapes(a.shape, b.shape)
+        except RuntimeError:
+            raise ValueError(
+                f"{names[0]} {tuple(a.shape)} and {names[1]} {tuple(b.shape)} do not fit: pass as "
+                "many rows in both, or one row in one of them."
+            ) from None
+    return a, b
+
+
+def _exclusions(exclude: object, queries: int, candidates: int) -> list[list[int]]:
+    """One list of rows for each query."""
+    if exclude is None:
+        return [[] for _ in range(queries)]
+    if hasattr(exclude, "tolist"):
+        exclude = exclude.tolist()
+    try:
+        given = list(exclude)  # type: ignore[call-overload]
+        nested = bool(given) and not isinstance(given[0], int)
+        lists = (
+            [[int(i) for i in rows] for rows in given]
+            if nested
+            else [[int(i) for i in given] for _ in range(queries)]
+        )
+    except (TypeError, ValueError):
+        raise TypeError(
+            "exclude must be row numbers of the candidates: a list, or one list for each query."
+        ) from None
+    if len(lists) != queries:
+        raise ValueError(f"exclude has {len(lists)} lists for {queries} queries.")
+    for rows in lists:
+        for row in rows:
+            if not 0 <= row < candidates:
+                raise ValueError(
+                    f"exclude holds row {row}; the candidates have 0 to {candidates - 1}."
+                )
+    return lists
