@@ -15,6 +15,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -189,6 +190,16 @@ class Clip:
         )
 
 
+def check_clip(clip: Any) -> None:
+    """Raise a TypeError unless ``clip`` is what ``load_clip`` returned."""
+    if not isinstance(clip, Clip):
+        what = "load_clip itself; call it" if clip is load_clip else type(clip).__name__
+        raise TypeError(
+            f"the first argument must be what load_clip() returned, not {what}: "
+            "clip = load_clip(), then tokenize(clip, text), embed(clip, text)."
+        )
+
+
 def load_clip(
     checkpoint: str | os.PathLike[str] | None = None,
     *,
@@ -220,6 +231,8 @@ def load_clip(
             f"checkpoint must be a name, a folder or a Hub id, not {type(checkpoint).__name__}."
         )
     name = os.fspath(checkpoint)
+    if isinstance(name, str) and name.strip().lower() in CHECKPOINTS:
+        name = name.strip().lower()
     # Without ipywidgets tqdm warns, with a machine path, when a notebook imports it; transformers
     # does. Its text bars do as well.
     with warnings.catch_warnings():
@@ -263,9 +276,11 @@ def _find_folder(name: str) -> Path:
     if re.fullmatch(r"[\w.-]+/[\w.-]+(@[\w./-]+)?", name) and not name.startswith("."):
         repo, _, revision = name.partition("@")
         return _any_hub_folder(repo, revision or None)
+    similar = get_close_matches(name.lower(), CHECKPOINTS, n=1)
+    hint = f" Did you mean {similar[0]!r}?" if similar else ""
     raise CheckpointError(
-        f"{name!r} is neither a known name ({', '.join(CHECKPOINTS)}), nor a folder that exists, "
-        f"nor a Hub id like 'org/name'. {WAY_OUT}"
+        f"{name!r} is neither a known name ({', '.join(CHECKPOINTS)}), nor a folder that exists "
+        f"(looking from {Path.cwd()}), nor a Hub id like 'org/name'.{hint} {WAY_OUT}"
     )
 
 
@@ -381,7 +396,9 @@ def _hub_error(repo: str, error: Exception) -> CheckpointError:
         what = "does not have that revision or file on the Hub"
     else:
         what = f"is not, or not wholly, in the cache and the Hub could not be reached ({kind})"
-    return CheckpointError(f"{repo} {what}; check the name and the connection. {WAY_OUT}")
+    known = any(entry.id == repo for entry in CHECKPOINTS.values())
+    folder = "" if known else f" If you meant a folder: there is none of this name in {Path.cwd()}."
+    return CheckpointError(f"{repo} {what}; check the name and the connection.{folder} {WAY_OUT}")
 
 
 # --- from a folder to a model ---------------------------------------------------------------

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from .checkpoints import Clip
+from .checkpoints import Clip, check_clip
 from .tokens import tokenize
 
 if TYPE_CHECKING:
@@ -78,6 +78,7 @@ def embed(
     """
     import torch
 
+    check_clip(clip)
     was_training = clip.model.training
     clip.model.eval()
     try:
@@ -115,6 +116,10 @@ def _ids_and_mask(clip: Clip, given: Any) -> tuple[torch.Tensor, torch.Tensor]:
     if isinstance(ids, list) and ids is not given:
         raise TypeError("input_ids must be a torch tensor; pass return_tensors='pt'.")
     ids = _tensor(ids)
+    if isinstance(ids, list | tuple):
+        raise TypeError(
+            "texts_or_tokens is a list, but not of texts; ids go into a tensor: torch.tensor(ids)."
+        )
     if not isinstance(ids, torch.Tensor):
         raise TypeError(
             "texts_or_tokens must be a string, a list of strings, what tokenize returned, or a "
@@ -136,7 +141,7 @@ def _ids_and_mask(clip: Clip, given: Any) -> tuple[torch.Tensor, torch.Tensor]:
     if not bool(ends.any(dim=-1).all()):
         raise ValueError(
             f"every row needs an end-of-text token ({clip.eos_token_id}): its row is the pooled "
-            "output."
+            "output. tokenize(clip, text) puts it there."
         )
     mask = _tensor(getattr(given, "attention_mask", None))
     if mask is None:

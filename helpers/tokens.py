@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-from .checkpoints import Clip
+from .checkpoints import Clip, check_clip
 
 if TYPE_CHECKING:
     import torch
@@ -86,6 +86,7 @@ def tokenize(
     import torch
     from transformers import BatchEncoding
 
+    check_clip(clip)
     if padding not in ("max_length", "longest"):
         raise ValueError(f"padding must be 'max_length' or 'longest', not {padding!r}.")
     batch = _check_texts(texts)
@@ -135,6 +136,7 @@ def detokenize(
         TypeError: not ids, or rows and single ids in one list.
         ValueError: an id that is not in the vocabulary.
     """
+    check_clip(clip)
     texts = []
     for row in _check_rows(tokens):
         for position, token in enumerate(row):
@@ -212,6 +214,8 @@ def _check_texts(texts: Any) -> list[str]:
         texts = [texts]
     if not isinstance(texts, list | tuple):
         hint = " (the empty prompt is '')" if texts is None else ""
+        if isinstance(texts, Clip):
+            hint = " (the clip comes first, then the texts)"
         raise TypeError(
             f"texts must be a string or a list of strings, not {type(texts).__name__}{hint}."
         )
@@ -253,7 +257,9 @@ def _check_rows(tokens: Any) -> list[list[int]]:
     rows = [[_plain(token) for token in row] for row in rows]
     for token in (token for row in rows for token in row):
         if not isinstance(token, int) or isinstance(token, bool):
-            raise TypeError(f"ids must be whole numbers, not {type(token).__name__}.")
+            kind = type(token).__name__
+            hint = "; for an embedding pass the input_ids it came from" if kind != "str" else ""
+            raise TypeError(f"ids must be whole numbers, not {kind}{hint}.")
     return rows
 
 

@@ -36,6 +36,15 @@ def refuses(checkpoint: object, says: str, **options: object) -> None:
 # --- what it loads ---
 
 
+@pytest.mark.parametrize("name", ["Emoji", " emoji "])
+def test_names_are_read_kindly(name: str) -> None:
+    assert load_clip(name).name == "emoji"
+
+
+def test_a_name_nearly_right() -> None:
+    refuses("sd-1", "Did you mean 'sd1'")
+
+
 def test_the_shipped_clip(clip: Clip) -> None:
     assert clip.name == "emoji"
     assert not clip.model.training

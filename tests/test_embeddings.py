@@ -295,3 +295,9 @@ def test_the_check_of_activations_can_fail(known) -> None:
     rows = json.loads(json.dumps(known["activations"][0]["rows"]))
     with pytest.raises(AssertionError):
         check_rows(torch.zeros(77, 768), rows, 5e-4)
+
+
+@pytest.mark.parametrize("ids", [[320, 2368], [[320, 2368]], [["a", "b"]]])
+def test_a_list_of_ids_is_sent_to_a_tensor(clip, ids: list) -> None:
+    with pytest.raises(TypeError, match=r"torch\.tensor\(ids\)"):
+        embed(clip, ids)

@@ -14,7 +14,7 @@ from conftest import EMOJI
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from helpers import clean, detokenize, tokenize
+from helpers import clean, detokenize, embed, load_clip, tokenize
 
 BOS, EOS = 49406, 49407
 INJECTIONS = [
@@ -387,3 +387,17 @@ def test_every_kind_of_ids(clip) -> None:
 def test_bad_ids(clip, wrong: object, error: type[Exception]) -> None:
     with pytest.raises(error, match=r"^(tokens|ids|id) .*\.$"):
         detokenize(clip, wrong)
+
+
+@pytest.mark.parametrize("wrong", ["emoji", None, load_clip])
+def test_the_clip_comes_first(clip, wrong: object) -> None:
+    for call in (tokenize, detokenize, embed):
+        with pytest.raises(TypeError, match=r"must be what load_clip\(\) returned"):
+            call(wrong, "a cat")
+    with pytest.raises(TypeError, match="clip comes first"):
+        tokenize(clip, clip)
+
+
+def test_embeddings_are_no_ids(clip) -> None:
+    with pytest.raises(TypeError, match="pass the input_ids it came from"):
+        detokenize(clip, embed(clip, "a cat").last_hidden_state)
