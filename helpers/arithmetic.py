@@ -4,14 +4,19 @@ Every function takes tensors whose last dimension is the embedding: one vector (
 (n, d), or all rows of several prompts (n, 77, d). Two tensors broadcast as in torch, but never
 along the last dimension. The answer has the dtype of the first tensor; lengths, angles and
 cosines are computed in float32 or better, because float16 and bfloat16 are too coarse for them.
-Nothing is changed in place. NaN stays NaN, except in ``nearest``, which refuses it.
+Nothing is changed in place. A row with NaN or infinity gives NaN where a length is needed, and
+does not touch the other rows; ``nearest`` refuses it.
+
+All raise TypeError for what is no floating-point tensor (or no number, where one is asked for),
+and ValueError for shapes or devices that do not fit.
 """
 
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     import torch
@@ -52,7 +57,7 @@ def shift(a: torch.Tensor, constant: float) -> torch.Tensor:
 
 
 def mix(a: torch.Tensor, b: torch.Tensor, t: float) -> torch.Tensor:
-    """The straight line from ``a`` (t = 0) to ``b`` (t = 1), also called lerp.
+    """A point on the straight line from ``a`` (t = 0) to ``b`` (t = 1), also called lerp.
 
     Halfway between two vectors of equal length the result is shorter than both, the more so the
     wider the angle between them. ``t`` may lie outside 0 to 1.
@@ -60,14 +65,12 @@ def mix(a: torch.Tensor, b: torch.Tensor, t: float) -> torch.Tensor:
     import torch
 
     a, b = _pair(a, b)
-    t = _number("t", t)
-    return torch.lerp(*torch.broadcast_tensors(_wide(a), _wide(b).to(_wide(a).dtype)), t).to(
-        a.dtype
-    )
+    wide = _wide(a)
+    return torch.lerp(wide, _wide(b).to(wide.dtype), _number("t", t)).to(a.dtype)
 
 
 def slerp(a: torch.Tensor, b: torch.Tensor, t: float) -> torch.Tensor:
-    """The arc from ``a`` (t = 0) to ``b`` (t = 1): spherical interpolation.
+    """A point on the arc from ``a`` (t = 0) to ``b`` (t = 1): spherical interpolation.
 
     The direction turns at constant speed (Shoemake, *Animating rotation with quaternion curves*,
     1985); the length goes from that of ``a`` to that of ``b`` in a straight line, so that two
@@ -75,16 +78,17 @@ def slerp(a: torch.Tensor, b: torch.Tensor, t: float) -> torch.Tensor:
     two directions are almost the same, or one of the vectors is zero, this is ``mix``.
 
     Raises:
-        ValueError: two rows point in exactly opposite directions: no arc between them is the
-            shortest.
+        ValueError: ``t`` is not between 0 and 1 (beyond them the length could fall below zero), or
+            two rows point in opposite directions, between which no arc is the shortest.
     """
     import torch
 
     a, b = _pair(a, b)
     t = _number("t", t)
-    wide_a, wide_b = torch.broadcast_tensors(_wide(a), _wide(b))
-    norm_a, norm_b = (x.norm(dim=-1, keepdim=True) for x in (wide_a, wide_b))
-    unit_a, unit_b = _unit(wide_a), _unit(wide_b)
+    if not 0 <= t <= 1:
+        raise ValueError(f"slerp: t must lie between 0 and 1, not {t}; only mix goes beyond.")
+    wide_a, wide_b = _wide(a), _wide(b)
+    (norm_a, unit_a), (norm_b, unit_b) = _polar(wide_a), _polar(wide_b)
     # accurate for small and for large angles, where arccos of the cosine is not (Kahan)
     angle = 2 * torch.atan2(
         (unit_a - unit_b).norm(dim=-1, keepdim=True), (unit_a + unit_b).norm(dim=-1, keepdim=True)
@@ -108,23 +112,26 @@ def randomize(a: torch.Tensor, strength: float, *, seed: int = 0) -> torch.Tenso
     Args:
         a: (..., d).
         strength: of the noise, in units of each row's own standard deviation: at 1 the noise is
-            as large as what the row itself does around its mean.
-        seed: the same seed gives the same noise, on every device. Each row gets its own.
+            as large as what the row itself does around its mean. A row of equal numbers has none
+            and stays as it is.
+        seed: a whole number; the same one gives the same noise for the same shape, whatever the
+            device and dtype. Each row gets its own noise.
     """
     import torch
 
     a = _checked("a", a)
-    generator = torch.Generator().manual_seed(int(_number("seed", seed)))
-    noise = torch.randn(a.shape, generator=generator).to(a.device)
+    generator = torch.Generator("cpu").manual_seed(_whole("seed", seed))
+    noise = torch.randn(a.shape, generator=generator, dtype=torch.float32, device="cpu")
+    noise = noise.to(a.device)
     wide = _wide(a)
-    spread = wide.std(dim=-1, keepdim=True, correction=0)
+    spread = (wide - wide.mean(dim=-1, keepdim=True)).square().mean(dim=-1, keepdim=True).sqrt()
     return (wide + _number("strength", strength) * spread * noise).to(a.dtype)
 
 
 def normalize(a: torch.Tensor) -> torch.Tensor:
     """Every row scaled to length 1; a row of zeros stays zero."""
     a = _checked("a", a)
-    return _unit(_wide(a)).to(a.dtype)
+    return _polar(_wide(a))[1].to(a.dtype)
 
 
 def cosine_similarity(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
@@ -135,22 +142,15 @@ def cosine_similarity(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
         b: (m, d) or (d,).
 
     Returns:
-        (n, m), float32 or float64; a dimension that was not given is left out: two single vectors
-        give a tensor without dimensions. A row of zeros has similarity 0 with everything.
+        (n, m), float32 or float64, between -1 and 1; a dimension that was not given is left out:
+        two single vectors give a tensor without dimensions. A row of zeros has similarity 0 with
+        everything.
 
     Raises:
         ValueError: more than two dimensions: compare all rows of a prompt as one long vector,
             ``x.flatten(1)``, or choose one row.
     """
-    a, b = _pair(a, b, rows=False)
-    for name, x in (("a", a), ("b", b)):
-        if x.dim() > 2:
-            raise ValueError(
-                f"{name} must have shape (n, d) or (d,), not {tuple(x.shape)}; choose one row of "
-                "each prompt, or compare all of them as one long vector with .flatten(1)."
-            )
-    a, b = _unit(_wide(a)), _unit(_wide(b))
-    return a @ b.to(a.dtype).T if b.dim() == 2 else a @ b.to(a.dtype)
+    return _cosines(a, b, ("a", "b"))
 
 
 def nearest(
@@ -162,21 +162,27 @@ def nearest(
 ) -> Nearest:
     """The candidates that point most nearly the way the query does, by cosine.
 
+    Of candidates with the same cosine the one that stands first comes first.
+
     Args:
         query: (n, d) or (d,).
         candidates: (m, d).
         k: how many, best first.
-        exclude: rows of ``candidates`` that may not be found. For one query a list of numbers;
-            for n queries either one list for all of them or n lists.
+        exclude: row numbers of the candidates that may not be found: one list (or tensor) for all
+            queries, or n of them, one for each query.
 
     Raises:
-        ValueError: NaN or infinity in the vectors; fewer than k candidates are left.
+        TypeError: ``exclude`` holds something else than row numbers, a mask for example.
+        ValueError: NaN or infinity in the vectors; fewer than k candidates are left; no candidate.
     """
     import torch
 
-    similarity = cosine_similarity(query, candidates)
-    if candidates.dim() != 2:
-        raise ValueError(f"candidates must have shape (m, d), not {tuple(candidates.shape)}.")
+    similarity = _cosines(query, candidates, ("query", "candidates"))
+    if candidates.dim() != 2 or len(candidates) == 0:
+        raise ValueError(
+            f"candidates must have shape (m, d) with at least one row, not "
+            f"{tuple(candidates.shape)}."
+        )
     if not bool(torch.isfinite(similarity).all()):
         raise ValueError(
             "the vectors hold NaN or infinity, so they have no nearest neighbour; look for the "
@@ -187,9 +193,12 @@ def nearest(
     for row, rows in enumerate(_exclusions(exclude, len(table), len(candidates))):
         table[row, rows] = -math.inf
         left = min(left, len(candidates) - len(set(rows)))
-    k = int(_number("k", k))
+    k = _whole("k", k)
     if not 1 <= k <= left:
-        raise ValueError(f"k is {k}, but {left} candidates can be found; pass 1 to {left}.")
+        raise ValueError(
+            f"k is {k}; it must be at least 1 and at most the number of candidates that are left, "
+            f"{left}."
+        )
     values, indices = table.sort(dim=-1, descending=True, stable=True)
     shape = (*similarity.shape[:-1], k)
     return Nearest(indices[:, :k].reshape(shape), values[:, :k].reshape(shape))
@@ -208,10 +217,11 @@ def analogy(start: torch.Tensor, minus: torch.Tensor, plus: torch.Tensor) -> tor
     Returns:
         The sum, not normalised, in the dtype of ``start``.
     """
-    start, minus = _pair(start, minus, names=("start", "minus"))
-    start, plus = _pair(start, plus, names=("start", "plus"))
-    wide = [_unit(_wide(x)) for x in (start, minus, plus)]
-    return (wide[0] - wide[1] + wide[2]).to(start.dtype)
+    _pair(start, minus, names=("start", "minus"))
+    _pair(start, plus, names=("start", "plus"))
+    _pair(minus, plus, names=("minus", "plus"))
+    first, second, third = (_polar(_wide(x))[1] for x in (start, minus, plus))
+    return (first - second + third).to(start.dtype)
 
 
 def remove_direction(a: torch.Tensor, direction: torch.Tensor) -> torch.Tensor:
@@ -227,15 +237,14 @@ def remove_direction(a: torch.Tensor, direction: torch.Tensor) -> torch.Tensor:
         ValueError: ``direction`` is zero, so it points nowhere.
     """
     a, direction = _pair(a, direction, names=("a", "direction"))
-    wide = _wide(direction)
-    if bool((wide.norm(dim=-1) == 0).any()):
+    length, unit = _polar(_wide(direction))
+    if bool((length == 0).any()):
         raise ValueError("direction is zero, so it points nowhere; nothing can be removed.")
-    unit = _unit(wide)
     wide = _wide(a)
     return (wide - (wide * unit).sum(-1, keepdim=True) * unit).to(a.dtype)
 
 
-# --- checks -------------------------------------------------------------------------------------
+# --- pieces -------------------------------------------------------------------------------------
 
 
 def _wide(a: torch.Tensor) -> torch.Tensor:
@@ -243,17 +252,47 @@ def _wide(a: torch.Tensor) -> torch.Tensor:
     return a if a.element_size() >= 4 else a.float()
 
 
-def _unit(a: torch.Tensor) -> torch.Tensor:
-    """Rows of length 1; rows of zeros stay zero, however small the others are."""
-    norm = a.norm(dim=-1, keepdim=True)
-    return a / norm.masked_fill(norm == 0, 1)
+def _polar(a: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Lengths (..., 1) and directions (..., d) of the rows; a row of zeros has direction zero."""
+    # squares of very small or very large numbers are zero or infinite in float32
+    largest = a.abs().amax(dim=-1, keepdim=True)
+    scaled = a / largest.masked_fill(largest == 0, 1)
+    norm = scaled.norm(dim=-1, keepdim=True)
+    return largest * norm, scaled / norm.masked_fill(norm == 0, 1)
 
 
-def _number(name: str, value: float) -> float:
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        raise TypeError(f"{name} must be a number, not {type(value).__name__}.") from None
+def _cosines(a: torch.Tensor, b: torch.Tensor, names: tuple[str, str]) -> torch.Tensor:
+    a, b = _pair(a, b, names=names, rows=False)
+    for name, x in zip(names, (a, b), strict=True):
+        if x.dim() > 2:
+            raise ValueError(
+                f"{name} must have shape (n, d) or (d,), not {tuple(x.shape)}; choose one row of "
+                "each prompt, or compare all of them as one long vector with .flatten(1)."
+            )
+    a, b = _polar(_wide(a))[1], _polar(_wide(b))[1]
+    b = b.to(a.dtype)
+    return (a @ (b.T if b.dim() == 2 else b)).clamp(-1, 1)  # rounding can lead beyond 1
+
+
+# --- checks -------------------------------------------------------------------------------------
+
+
+def _number(name: str, value: Any) -> float:
+    if not isinstance(value, str | bytes | bool):
+        try:
+            return float(value)
+        except (TypeError, ValueError, RuntimeError):
+            pass
+    raise TypeError(f"{name} must be one number, not {type(value).__name__}.")
+
+
+def _whole(name: str, value: Any) -> int:
+    if not isinstance(value, bool):
+        try:
+            return operator.index(value)
+        except TypeError:
+            pass
+    raise TypeError(f"{name} must be a whole number, not {type(value).__name__}.")
 
 
 def _checked(name: str, a: torch.Tensor) -> torch.Tensor:
@@ -307,30 +346,30 @@ def _pair(
     return a, b
 
 
-def _exclusions(exclude: object, queries: int, candidates: int) -> list[list[int]]:
+def _exclusions(exclude: Any, queries: int, candidates: int) -> list[list[int]]:
     """One list of rows for each query."""
-    if exclude is None:
-        return [[] for _ in range(queries)]
-    if hasattr(exclude, "tolist"):
-        exclude = exclude.tolist()
-    try:
-        given = list(exclude)  # type: ignore[call-overload]
-        nested = bool(given) and not isinstance(given[0], int)
-        lists = (
-            [[int(i) for i in rows] for rows in given]
-            if nested
-            else [[int(i) for i in given] for _ in range(queries)]
-        )
-    except (TypeError, ValueError):
+
+    def listed(x: Any) -> Any:
+        return x.tolist() if hasattr(x, "tolist") else x  # a tensor, an array, their numbers
+
+    lists = list | tuple | set | range
+    given = [] if exclude is None else listed(exclude)
+    if not isinstance(given, lists):
         raise TypeError(
-            "exclude must be row numbers of the candidates: a list, or one list for each query."
-        ) from None
-    if len(lists) != queries:
-        raise ValueError(f"exclude has {len(lists)} lists for {queries} queries.")
-    for rows in lists:
+            "exclude must be row numbers of the candidates, a list or one list for each query, "
+            f"not {type(exclude).__name__}."
+        )
+    given = [listed(x) for x in given]
+    if not any(isinstance(x, lists) for x in given):
+        given = [given] * queries
+    if len(given) != queries:
+        raise ValueError(f"exclude has {len(given)} lists for {queries} queries.")
+    for rows in given:
+        if not isinstance(rows, lists):
+            raise TypeError("exclude mixes lists and single numbers; pass only one of them.")
         for row in rows:
-            if not 0 <= row < candidates:
+            if not 0 <= _whole("a row number in exclude", row) < candidates:
                 raise ValueError(
                     f"exclude holds row {row}; the candidates have 0 to {candidates - 1}."
                 )
-    return lists
+    return [list(rows) for rows in given]
