@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,8 @@ from .checkpoints import Clip
 from .embeddings import BATCH, _progress
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy as np
     import torch
     from PIL import Image
@@ -53,7 +54,7 @@ def embed_images(clip: Clip, images: Picture | Sequence[Picture] | torch.Tensor)
         images: one picture or a list of them: PIL images, paths of image files, or numpy arrays
             of uint8, (height, width, 3 or 4) or (height, width). What is transparent is laid on
             white, turned pictures (EXIF) are put upright, and the checkpoint's image processor
-            resizes, crops and normalises. A float tensor (n, 3, side, side) is taken as
+            resizes, crops and normalises. A floating-point tensor (n, 3, side, side) is taken as
             ``pixel_values`` that are prepared already.
 
     Returns:
@@ -62,7 +63,7 @@ def embed_images(clip: Clip, images: Picture | Sequence[Picture] | torch.Tensor)
     Raises:
         TypeError: not pictures.
         ValueError: no picture, a file that is none, a shape that does not fit, or a checkpoint
-            without an image model.
+            without an image model or without preprocessor_config.json.
     """
     import torch
 
@@ -108,8 +109,7 @@ def _pixel_values(clip: Clip, images: Any) -> torch.Tensor:
             f"{clip.name} has no preprocessor_config.json, so it does not say how to prepare "
             "pictures; pass pixel_values as a float tensor."
         )
-    one = isinstance(images, str | os.PathLike) or not isinstance(images, Sequence)
-    pictures = [as_rgb(image) for image in ([images] if one else images)]
+    pictures = [as_rgb(x) for x in (images if isinstance(images, list | tuple) else [images])]
     if not pictures:
         raise ValueError("images is an empty list; pass at least one picture.")
     prepared = clip.image_processor(images=pictures, return_tensors="pt")["pixel_values"]
@@ -117,7 +117,7 @@ def _pixel_values(clip: Clip, images: Any) -> torch.Tensor:
 
 
 def as_rgb(image: Picture) -> Image.Image:
-    """Any picture as an upright RGB image, what is transparent laid on white.
+    """Any picture as an upright RGB image of 8 bits, what is transparent laid on white.
 
     Args:
         image: a PIL image, the path of an image file, or a numpy array of uint8, (height, width,
@@ -125,10 +125,11 @@ def as_rgb(image: Picture) -> Image.Image:
 
     Raises:
         TypeError: none of these.
-        ValueError: no such file, or not a picture that Pillow can read.
+        ValueError: no such file, not a picture that Pillow can read, or one without pixels or
+            with floating-point ones.
     """
     import numpy as np
-    from PIL import Image, ImageOps, UnidentifiedImageError
+    from PIL import Image, ImageOps
 
     if isinstance(image, str | os.PathLike):
         path = Path(image)
@@ -138,8 +139,10 @@ def as_rgb(image: Picture) -> Image.Image:
             with Image.open(path) as file:
                 file.load()
                 image = file.copy()
-        except (UnidentifiedImageError, OSError) as error:
-            raise ValueError(f"{str(path)!r} is not a picture ({type(error).__name__}).") from None
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            raise ValueError(
+                f"{str(path)!r} cannot be read as a picture ({type(error).__name__})."
+            ) from None
     elif isinstance(image, np.ndarray):
         fits = image.ndim == 2 or (image.ndim == 3 and image.shape[2] in (3, 4))
         if image.dtype != np.uint8 or not fits or 0 in image.shape:
@@ -150,10 +153,15 @@ def as_rgb(image: Picture) -> Image.Image:
         image = Image.fromarray(image)
     if not isinstance(image, Image.Image):
         raise TypeError(
-            "images must be PIL images, paths or numpy arrays of uint8, not "
+            "images must be a PIL image, a path or a numpy array of uint8, or a list of them, not "
             f"{type(image).__name__}."
         )
+    if 0 in image.size or image.mode == "F":
+        what = "floating-point pixels" if image.mode == "F" else "no pixels"
+        raise ValueError(f"a picture has {what}; pass one that RGB can hold.")
     image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I"):  # 16 bits a pixel; Pillow would cut them off at 255
+        image = Image.fromarray((np.asarray(image).clip(0, 65535) // 257).astype(np.uint8))
     if image.has_transparency_data:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")
