@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import operator
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -19,6 +20,8 @@ SIDE = 64  # pixels
 @dataclass(frozen=True, eq=False, repr=False)
 class Artwork:
     """One artist's drawings, in Unicode's order. ``artwork["dog face"]`` is a picture.
+
+    ``len(artwork)`` counts them, ``name in artwork`` asks for a name.
 
     Attributes:
         artist: "noto" or "noto-v1".
@@ -50,13 +53,13 @@ class Artwork:
         Raises:
             KeyError: the artist has not drawn it.
             IndexError: no such number.
+            TypeError: neither a name nor a whole number.
         """
-        if isinstance(name, str):
-            name = self.index(name)
-        if not -len(self) <= name < len(self):
+        number = self.index(name) if isinstance(name, str) else operator.index(name)
+        if not -len(self) <= number < len(self):
             raise IndexError(f"{self.artist} has {len(self)} drawings, so none has number {name}.")
         sheet = _sheet(self.artist)
-        row, column = divmod(int(name) % len(self), sheet.width // SIDE)
+        row, column = divmod(number % len(self), sheet.width // SIDE)
         left, top = column * SIDE, row * SIDE
         return sheet.crop((left, top, left + SIDE, top + SIDE))
 
@@ -71,7 +74,6 @@ class Artwork:
         return self._index[name]
 
 
-@cache
 def load_artwork(artist: str = "noto") -> Artwork:
     """The drawings of one artist.
 
@@ -88,6 +90,11 @@ def load_artwork(artist: str = "noto") -> Artwork:
         raise ValueError(
             f"there is no artist {artist!r} here; pass {' or '.join(map(repr, ARTISTS))}."
         )
+    return _load(artist)
+
+
+@cache
+def _load(artist: str) -> Artwork:
     entries = json.loads((DATA / "emoji.json").read_text(encoding="utf-8"))
     mine = [entry for entry in entries if artist in entry["artists"]]
     names = tuple(entry["name"] for entry in mine)
