@@ -176,7 +176,8 @@ def picture_grid(
     """Draw pictures side by side, each with a label below it, in lines of ``columns``.
 
     Args:
-        images: PIL images, or arrays (height, width) or (height, width, 3).
+        images: PIL images, or arrays (height, width) or (height, width, 3). One without colours
+            is drawn in greys, from its darkest to its brightest.
         labels: one for each picture; long ones are broken at spaces.
         title: above the figure.
         alt: text for readers who cannot see the figure; None lists the labels.
@@ -184,7 +185,7 @@ def picture_grid(
         xlabel: below the last line: what changes from left to right, if anything does.
 
     Raises:
-        ValueError: no picture, or not one label for each.
+        ValueError: no picture, not one label for each, or no column.
     """
     from textwrap import fill
 
@@ -192,17 +193,18 @@ def picture_grid(
         raise ValueError("images is empty; pass at least one picture.")
     if len(images) != len(labels):
         raise ValueError(f"{len(labels)} labels for {len(images)} pictures; pass one for each.")
+    if columns < 1:
+        raise ValueError(f"columns is {columns}; at least one is needed.")
     lines = -(-len(images) // columns)
-    fig = _figure(0.5 + 1.15 * lines * 8 / columns + 0.28 * lines)
+    texts = [_literal(fill(label, 96 // columns + 1)) for label in labels]
+    deepest = 1 + max(text.count("\n") for text in texts)
+    fig = _figure(0.6 + lines * (WIDTH / columns + 0.16 * deepest))
     axes = list(fig.subplots(lines, columns, squeeze=False).flat)
     for ax in axes:
         ax.set_axis_off()
-    for ax, image, label in zip(axes, images, labels, strict=False):
-        ax.imshow(image, interpolation="lanczos")
-        ax.text(
-            0.5, -0.06, _literal(fill(label, 96 // columns + 1)), transform=ax.transAxes,
-            ha="center", va="top", fontsize=8,
-        )  # fmt: skip
+    for ax, image, text in zip(axes, images, texts, strict=False):
+        ax.imshow(image, cmap="gray", interpolation="lanczos")
+        ax.text(0.5, -0.06, text, transform=ax.transAxes, ha="center", va="top", fontsize=8)
     fig.suptitle(_literal(title), fontsize="large")
     if xlabel:
         fig.supxlabel(_literal(xlabel), fontsize="medium")

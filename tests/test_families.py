@@ -25,9 +25,9 @@ RESULTS = json.loads((EMOJI / "results.json").read_text(encoding="utf-8"))
 FAMILIES = words.families(RESULTS["names"])
 STORED = RESULTS["analogies"]["trained"]
 
-# How many answers of a family may differ. Another processor, batch or padding adds in another order,
-# which moves a cosine in its sixth or seventh digit; an answer turns only where the two best names
-# lie closer together than that. Two such calls in one family would be no accident.
+# How many answers of a family may differ. Another processor, batch or padding adds in another
+# order, which moves a cosine in its sixth or seventh digit; an answer turns only where the two best
+# names lie closer together than that. Two such calls in one family would be no accident.
 CLOSE_CALLS = 1
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
-from helpers import figures, heatmap, show, token_strip, tokenize
+from helpers import figures, heatmap, load_artwork, picture_grid, show, token_strip, tokenize
 
 
 def test_token_strip(clip) -> None:
@@ -18,7 +18,7 @@ def test_token_strip(clip) -> None:
     assert "padding × 72" in drawn
     assert "cat</w> (2368)" in fig.alt
     assert "next row" in fig.alt
-    fig.canvas.draw()
+    fig.draw_without_rendering()
 
 
 def test_token_strip_with_all_padding(clip) -> None:
@@ -39,7 +39,7 @@ def test_heatmap(array) -> None:
     np.testing.assert_allclose(shown, np.asarray(array, dtype=float))
     assert (ax.get_xlabel(), ax.get_ylabel(), fig.alt) == ("x", "y", "seen")
     assert len(ax.texts) == 12
-    fig.canvas.draw()
+    fig.draw_without_rendering()
 
 
 def test_heatmap_of_what_is_no_table() -> None:
@@ -48,6 +48,69 @@ def test_heatmap_of_what_is_no_table() -> None:
         heatmap(np.zeros((2, 2, 2)), **words)
     with pytest.raises(ValueError, match="xticks has 1 names for 2"):
         heatmap(np.zeros((2, 2)), xticks=["a"], **words)
+
+
+def test_picture_grid() -> None:
+    artwork = load_artwork()
+    names = ["dog face", "man construction worker", "red heart"]
+    labels = [names[0], names[1], "costs $5 & $6"]
+    fig = picture_grid([artwork[n] for n in names], labels, title="$1", columns=2, xlabel="t →")
+    pictures = [ax for ax in fig.axes if ax.images]
+    assert len(fig.axes) == 4  # two lines of two, the last place empty
+    for ax, name in zip(pictures, names, strict=True):
+        np.testing.assert_array_equal(ax.images[0].get_array(), np.asarray(artwork[name]))
+        assert not ax.axison
+    assert not fig.axes[3].axison
+    assert [" ".join(ax.texts[0].get_text().split()) for ax in pictures] == [
+        "dog face",
+        "man construction worker",
+        r"costs \$5 & \$6",
+    ]
+    assert fig.get_suptitle() == r"\$1"
+    assert fig.get_supxlabel() == "t →"
+    assert fig.alt == "$1. Pictures, in order: dog face; man construction worker; costs $5 & $6."
+    assert picture_grid([artwork[0]], ["a"], title="t", alt="mine").alt == "mine"
+    fig.draw_without_rendering()
+
+
+@pytest.mark.parametrize("columns", [1, 3, 8, 12])
+def test_labels_stay_clear_of_pictures(columns: int) -> None:
+    """Four lines of the longest label there is, at any width, lie below its own picture only."""
+    artwork = load_artwork()
+    longest = max(artwork.names, key=len)
+    count = 2 * columns
+    fig = picture_grid([artwork[0]] * count, [longest] * count, title="t", columns=columns)
+    fig.draw_without_rendering()
+    boxes = [ax.get_window_extent() for ax in fig.axes]
+    texts = [ax.texts[0].get_window_extent() for ax in fig.axes]
+    for i, text in enumerate(texts):
+        assert boxes[i].y0 >= text.y1 - 1
+        assert not [j for j, box in enumerate(boxes) if j != i and box.overlaps(text)]
+        assert not [j for j, other in enumerate(texts) if j != i and other.overlaps(text)]
+        assert 0 <= text.x0 < text.x1 <= fig.bbox.width
+    assert fig.get_figwidth() == figures.WIDTH
+
+
+def test_pictures_without_colours_are_grey() -> None:
+    grey = np.linspace(0, 1, 16).reshape(4, 4)
+    for image in (grey, load_artwork()[0].convert("L")):
+        (ax,) = [ax for ax in picture_grid([image], ["a"], title="t").axes if ax.images]
+        colours = ax.images[0].cmap(np.linspace(0, 1, 9))
+        np.testing.assert_allclose(colours[:, :3], colours[:, :1].repeat(3, axis=1))
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "columns", "says"),
+    [
+        ([], [], 8, "images is empty"),
+        ([np.eye(2)], [], 8, "0 labels for 1 pictures"),
+        ([np.eye(2)], ["a", "b"], 8, "2 labels for 1 pictures"),
+        ([np.eye(2)], ["a"], 0, "columns is 0"),
+    ],
+)
+def test_no_grid(images: list, labels: list[str], columns: int, says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        picture_grid(images, labels, title="t", columns=columns)
 
 
 def test_show_puts_the_alt_text_into_the_notebook(monkeypatch: pytest.MonkeyPatch) -> None:

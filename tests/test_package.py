@@ -19,7 +19,8 @@ from packaging.requirements import Requirement
 import helpers
 
 MODULES = sorted((ROOT / "helpers").glob("*.py"))
-ORDER = ["checkpoints", "tokens", "embeddings", "arithmetic", "images", "figures"]
+ORDER = ["checkpoints", "tokens", "embeddings", "images", "artwork", "figures"]
+ALONE = ["arithmetic"]  # knows tensors and nothing else of this package
 
 
 def lines(path: Path) -> list[str]:
@@ -36,15 +37,19 @@ import sys, time
 began = time.perf_counter()
 import helpers
 print(time.perf_counter() - began)
-print([name for name in ("torch", "transformers", "matplotlib", "numpy") if name in sys.modules])
+heavy = ("torch", "transformers", "matplotlib", "numpy", "PIL")
+print([name for name in heavy if name in sys.modules])
+for name in ("arithmetic", "images", "artwork", "figures"):
+    __import__(f"helpers.{name}")  # the modules too wait until they are used
+print([name for name in heavy if name in sys.modules])
 """
     seconds = []
     for _ in range(3):
         run = subprocess.run(
             [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
         )
-        time, loaded = run.stdout.splitlines()
-        assert loaded == "[]"
+        time, *loaded = run.stdout.splitlines()
+        assert loaded == ["[]", "[]"]
         seconds.append(float(time))
     assert min(seconds) < 0.2
 
@@ -54,6 +59,17 @@ def test_public_names() -> None:
         assert name in dir(helpers)
         assert getattr(helpers, name).__doc__ or name == "CHECKPOINTS"
     assert set(helpers.__all__) == set(helpers._HOME)
+    # the names that a type checker sees, under TYPE_CHECKING
+    source = (ROOT / "helpers" / "__init__.py").read_text(encoding="utf-8")
+    imports = [n for n in ast.walk(ast.parse(source)) if isinstance(n, ast.ImportFrom) and n.level]
+    seen = {alias.name: node.module for node in imports for alias in node.names}
+    assert seen == helpers._HOME
+    # every public function and class of the new modules is reachable
+    for module in ("arithmetic", "images", "artwork", "figures"):
+        tree = ast.parse((ROOT / "helpers" / f"{module}.py").read_text(encoding="utf-8"))
+        defined = {n.name for n in tree.body if isinstance(n, ast.FunctionDef | ast.ClassDef)}
+        public = {name for name in defined if not name.startswith("_")} - {"as_rgb"}
+        assert public == {name for name, home in helpers._HOME.items() if home == module}
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         helpers.nothing  # noqa: B018
 
@@ -62,11 +78,11 @@ def test_imports_run_one_way() -> None:
     for path in MODULES:
         if path.stem == "__init__":
             continue
-        assert path.stem in ORDER
+        below = [] if path.stem in ALONE else ORDER[: ORDER.index(path.stem)]
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.ImportFrom) and node.level:
-                below = ORDER[: ORDER.index(path.stem)]
                 assert node.module in below, f"{path.name} imports {node.module}"
+    assert {path.stem for path in MODULES} == {*ORDER, *ALONE, "__init__"}
 
 
 def test_public_functions_have_type_hints() -> None:
@@ -185,13 +201,22 @@ def test_licence_is_the_same_everywhere() -> None:
     assert "Prose: CC BY 4.0" in readme
 
 
-def test_everything_of_the_model_is_packaged() -> None:
+def test_everything_that_is_shipped_is_packaged() -> None:
     tool = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]
     package = ROOT / "helpers"
     patterns = tool["setuptools"]["package-data"]["helpers"]
     packaged = {file for pattern in patterns for file in package.glob(pattern) if file.is_file()}
-    assert packaged == {file for file in (package / "models").rglob("*") if file.is_file()}
+    shipped = {
+        file
+        for folder in ("models", "data")
+        for file in (package / folder).rglob("*")
+        if file.is_file()
+    }
+    assert packaged == shipped
     assert EMOJI / "README.md" in packaged
+    assert package / "data" / "LICENSE-APACHE" in packaged
+    total = sum(file.stat().st_size for file in shipped)
+    assert total < 30_000_000
 
 
 def run_make(folder: Path, *arguments: str, **environment: str) -> str:
@@ -254,3 +279,18 @@ def test_notice_names_every_source() -> None:
         assert name.lower() in notice.lower(), name
     for licence in ("MIT", "Apache-2.0", "CC BY 4.0"):
         assert licence in notice
+    for file in (ROOT / "helpers" / "data").glob("*.*"):
+        assert file.suffix == ".md" or f"helpers/data/{file.name}" in notice
+    assert "Noto Emoji, and Noto Emoji version 1. Copyright Google Inc. Apache-2.0" in notice
+    for file in re.findall(r"(?:helpers|training)/[\w./-]*\w", notice):
+        assert (ROOT / file).exists(), file
+
+
+def test_the_code_of_the_readme_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"(?s)```python\n(.*?)```", readme)
+    exec(code, {})
+    shapes, answer = capsys.readouterr().out.splitlines()
+    assert shapes.startswith("Embeddings(last_hidden_state (3, 77, ")
+    assert answer in helpers.load_artwork().names
+    assert f"{len(helpers.load_artwork()):,} drawings" in code
