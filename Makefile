@@ -5,22 +5,30 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 NOTEBOOKS := $(sort $(wildcard notebooks/*.ipynb))
+# The classic template is the one that writes the alt text of figures into the page.
+PAGES := $(BIN)/python -m nbconvert --log-level=WARN --execute --to html --template classic \
+	--ExecutePreprocessor.timeout=1800
 
-.PHONY: help notebooks test lab lint format clean
+.PHONY: help notebooks geometries test lab lint format clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo "  The first of them makes $(VENV), which takes some minutes."
 	@echo "  CLIP_CHECKPOINT=sd1 make notebooks runs them on another CLIP; PYTHON=python3.12 picks a Python."
 
-# The classic template is the one that writes the alt text of figures into the page. Notebooks run
-# in their own folder, so the path of a checkpoint that is a folder is made absolute.
+# Notebooks run in their own folder, so the path of a checkpoint that is a folder is made absolute.
 notebooks: $(READY) ## run every notebook; readable pages go to build/html
 	if [ -d "$$CLIP_CHECKPOINT" ]; then CLIP_CHECKPOINT="$$(cd "$$CLIP_CHECKPOINT" && pwd)"; fi; \
-	$(BIN)/python -m nbconvert --log-level=WARN --execute --to html --template classic \
-		--ExecutePreprocessor.timeout=1800 --output-dir=build/html $(NOTEBOOKS)
+	$(PAGES) --output-dir=build/html $(NOTEBOOKS)
 	@echo "Done. Open the pages in build/html in a browser:"
 	@ls -1 build/html/*.html
+
+geometries: $(READY) ## the same on random weights in the true shapes of SD 1 and SD 2
+	for shape in sd1 sd2; do \
+		$(BIN)/python tests/random_checkpoint.py $$shape build/random/$$shape && \
+		CLIP_CHECKPOINT="$(CURDIR)/build/random/$$shape" \
+			$(PAGES) --output-dir=build/html/$$shape $(NOTEBOOKS) || exit 1; \
+	done
 
 test: $(READY) lint ## check the code, the helpers and the stored output of every notebook
 	env -u CLIP_CHECKPOINT $(BIN)/python -m pytest

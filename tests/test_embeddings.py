@@ -16,14 +16,6 @@ from helpers import detokenize, embed, load_clip, tokenize
 TEXTS = ["a photo of a cat", "a photo of a woman wearing a red dress", ""]
 
 
-@pytest.fixture(scope="module", params=["emoji", "sd1", "sd2"])
-def any_clip(request: pytest.FixtureRequest):
-    """The shipped CLIP, and a seeded random one of each true geometry, through load_clip."""
-    if request.param == "emoji":
-        return request.getfixturevalue("clip")
-    return load_clip(request.getfixturevalue(f"{request.param}_folder"), device="cpu")
-
-
 @pytest.fixture(scope="module")
 def embedded(any_clip):
     return embed(any_clip, TEXTS)

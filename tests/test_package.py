@@ -263,6 +263,13 @@ def test_make_notebooks_finds_a_folder(tmp_path: Path) -> None:
     assert "checkpoint: \n" in run_make(folder, "notebooks")
 
 
+@needs_make
+def test_make_geometries_runs_both(tmp_path: Path) -> None:
+    told = run_make(tmp_path / "with space", "geometries")
+    folders = [str(tmp_path / "with space" / "build" / "random" / g) for g in ("sd1", "sd2")]
+    assert re.findall(r"(?m)^checkpoint: (.+)$", told) == folders
+
+
 def test_links_become_copies_where_links_are_not_allowed(tmp_path: Path, monkeypatch) -> None:
     def forbidden(*_: object) -> None:
         raise OSError("a required privilege is not held by the client")
