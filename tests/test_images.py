@@ -157,12 +157,16 @@ def test_text_and_pictures_of_one_thing_lie_nearest(clip, embedded: ImageEmbeddi
 
 
 def test_the_mode_of_the_model_stays(clip, drawings, embedded) -> None:
+    modes = []  # while it runs: this model has no dropout that would show it
+    hook = clip.vision_model.register_forward_hook(lambda module, *_: modes.append(module.training))
     clip.model.train()
     try:
         again = embed_images(clip, drawings).image_embeds
+        assert modes == [False]
         torch.testing.assert_close(again, embedded.image_embeds)
         assert clip.model.training
     finally:
+        hook.remove()
         clip.model.eval()
 
 
