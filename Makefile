@@ -17,9 +17,15 @@ help: ## show this list
 	@echo "  CLIP_CHECKPOINT=sd1 make notebooks runs them on another CLIP; PYTHON=python3.12 picks a Python."
 
 # Notebooks run in their own folder, so the path of a checkpoint that is a folder is made absolute.
+ABSOLUTE := if [ -d "$$CLIP_CHECKPOINT" ]; then CLIP_CHECKPOINT="$$(cd "$$CLIP_CHECKPOINT" && pwd)"; fi;
+
+# In the pages, links to notebooks become links to pages.
 notebooks: $(READY) ## run every notebook; readable pages go to build/html
-	if [ -d "$$CLIP_CHECKPOINT" ]; then CLIP_CHECKPOINT="$$(cd "$$CLIP_CHECKPOINT" && pwd)"; fi; \
-	$(PAGES) --output-dir=build/html $(NOTEBOOKS)
+	$(ABSOLUTE) $(PAGES) --output-dir=build/html $(NOTEBOOKS)
+	@for page in build/html/*.html; do \
+		sed -e 's#href="\([0-9a-z_]*\)\.ipynb"#href="\1.html"#g' -e 's#href="\.\./README\.md"#href="../../README.md"#g' \
+			"$$page" > "$$page.new" && mv "$$page.new" "$$page" || exit 1; \
+	done
 	@echo "Done. Open the pages in build/html in a browser:"
 	@ls -1 build/html/*.html
 
@@ -34,7 +40,7 @@ test: $(READY) lint ## check the code, the helpers and the stored output of ever
 	env -u CLIP_CHECKPOINT $(BIN)/python -m pytest
 
 lab: $(READY) ## open the notebooks in JupyterLab
-	$(BIN)/python -m jupyterlab notebooks
+	$(ABSOLUTE) $(BIN)/python -m jupyterlab --LabApp.default_url=/lab/tree/notebooks
 
 lint: $(READY) ## check style and format
 	$(BIN)/python -m ruff check
@@ -50,6 +56,7 @@ clean: ## delete what the other commands made
 # matplotlib is imported once so that no notebook has to build its list of fonts
 $(READY): requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else "Python 3.11 or newer is needed, and $(PYTHON) is %d.%d. If you have a newer one: make PYTHON=python3.12 ..." % v[:2])'
+	@echo "Making $(VENV) and installing packages; pip prints nothing for some minutes."
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
