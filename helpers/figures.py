@@ -227,6 +227,7 @@ def show(fig: Figure, alt: str | None = None) -> None:
 
     from IPython import get_ipython
     from IPython.display import display
+    from PIL import Image
 
     alt = alt or getattr(fig, "alt", None)
     if not alt:
@@ -234,8 +235,10 @@ def show(fig: Figure, alt: str | None = None) -> None:
     if get_ipython() is None:  # a plain Python script: nowhere to draw
         print(f"[figure: {alt}]")
     else:
-        png = BytesIO()
-        fig.savefig(png, format="png", dpi=DPI, bbox_inches="tight")
+        drawn, png = BytesIO(), BytesIO()
+        fig.savefig(drawn, format="png", dpi=DPI, bbox_inches="tight")
+        # 256 colours are enough for a plot and a third of the size: notebooks stay light
+        Image.open(drawn).convert("RGB").quantize(256).save(png, format="png", optimize=True)
         display(
             {"image/png": b64encode(png.getvalue()).decode("ascii"), "text/plain": repr(fig)},
             metadata={"image/png": {"alt": alt}},
