@@ -19,7 +19,7 @@ from data import HELD_OUT_STYLES, OUTPUT, SIZE, TRAIN_STYLES
 from pictures import COLOURS
 from train import POSITIONS, with_article
 from transformers import CLIPModel, CLIPTokenizer
-from words import CATEGORIES, UNSEEN, families
+from words import CATEGORIES, UNSEEN, UNTAUGHT, families
 
 LOG = OUTPUT.parent / "log.jsonl"
 
@@ -175,10 +175,14 @@ def unseen_words(tower: Tower, data: dict) -> dict:
         for row, answers in zip(order, UNSEEN.values(), strict=True)
     ]
     answers = sum(len(a) for a in UNSEEN.values()) / len(UNSEEN)
+    untaught = [h for w, h in zip(UNSEEN, hits, strict=True) if w in UNTAUGHT]
     return {
         "words": len(UNSEEN),
         "top1": round(sum(h[0] for h in hits) / len(hits), 3),
         "top5": round(sum(any(h) for h in hits) / len(hits), 3),
+        "untaught_words": len(untaught),
+        "untaught_top1": round(sum(h[0] for h in untaught) / len(untaught), 3),
+        "untaught_top5": round(sum(any(h) for h in untaught) / len(untaught), 3),
         "chance_top1": round(answers / len(names), 3),
         "chance_top5": round(1 - (1 - answers / len(names)) ** 5, 3),
         "nearest": {w: names[row[0]] for w, row in zip(UNSEEN, order, strict=True)},
@@ -361,8 +365,9 @@ def tables(r: dict) -> str:
     top1, top5 = r["chance"]["top1"], r["chance"]["top5"]
     lines = [
         f"Measured by `training/evaluate.py` on the weights with SHA-256 `{r['sha256'][:16]}…`; {r['concepts']} concepts.",
-        "Cells are top-1 / top-5. *Different* counts drawings that are not the same as another of that artist under "
-        f"another name: no model can tell those apart. Chance: picture → name {top1:.4f} / {top5:.4f}; name → picture as said.",
+        "Cells are top-1 / top-5: the share whose right answer came first, or among the first five. *Different* counts drawings "
+        "that are not the same as another of that artist under another name: no model can tell those apart. By chance, "
+        f"picture → name would be {top1:.4f} / {top5:.4f}; the last column is the chance of name → picture.",
         "",
         "| artist | pictures (different) | picture → name | plain pixels | untrained | name → picture | untrained | chance |",
         "|---|---|---|---|---|---|---|---|",
@@ -390,10 +395,14 @@ def tables(r: dict) -> str:
             f"| plain pixels {c['accuracy']:.2f} | {1 / len(CATEGORIES):.2f} |"
         )
     a, b = r["unseen_words"]["trained"], r["unseen_words"]["untrained"]
-    lines.append(
-        f"| {a['words']} words of no caption or lesson, top-1 / top-5 | {two([a['top1'], a['top5']])} | {two([b['top1'], b['top5']])} "
-        f"| – | {a['chance_top1']:.3f} / {a['chance_top5']:.3f} |"
-    )
+    for count, prefix, what in (
+        ("words", "", "words of no caption"),
+        ("untaught_words", "untaught_", "of these words, those of no lesson either"),
+    ):
+        lines.append(
+            f"| {a[count]} {what}, top-1 / top-5 | {two([a[prefix + 'top1'], a[prefix + 'top5']])} "
+            f"| {two([b[prefix + 'top1'], b[prefix + 'top5']])} | – | {a['chance_top1']:.3f} / {a['chance_top5']:.3f} |"
+        )
     for task, a in r["composition"]["trained"].items():
         b = r["composition"]["untrained"][task]
         lines.append(

@@ -44,7 +44,9 @@ class Pictures:
 
     def __init__(self, data: dict, device: str) -> None:
         self.device = device
-        self.strength = 1.0  # of warps, hidden parts and outlines; training lowers it at its end
+        self.strength = (
+            1.0  # of mixing, warps, hidden parts and outlines; training lowers it at its end
+        )
         drawings = data["pictures"].float() / 255
         drawings[:, :3] *= drawings[
             :, 3:
@@ -88,7 +90,7 @@ class Pictures:
         first = torch.tensor([r[int(torch.randint(len(r), (1,)))] for r in rows])
         second = torch.tensor([r[int(torch.randint(len(r), (1,)))] for r in rows])
         drawings = self.drawings[first].float().to(self.device)
-        blend = (torch.rand(n) < 0.15).float() * torch.rand(n) * 0.5
+        blend = (torch.rand(n) < 0.3 * self.strength).float() * torch.rand(n) * 0.5
         which = blend.nonzero().squeeze(1)
         if len(which):
             share = blend[which].view(-1, 1, 1, 1).to(self.device)
@@ -127,7 +129,7 @@ class Pictures:
         theta[:, :, 2] = -(theta[:, :, :2] @ shift.unsqueeze(-1)).squeeze(-1)
         grid = F.affine_grid(theta.to(self.device), (n, 4, SIZE, SIZE), align_corners=False)
         # another artist's proportions: a smooth random warp
-        amount = 0.07 * torch.rand(n, 1, 1, 1) * (torch.rand(n, 1, 1, 1) < 0.6 * self.strength)
+        amount = 0.09 * torch.rand(n, 1, 1, 1) * (torch.rand(n, 1, 1, 1) < 0.6 * self.strength)
         warp = F.interpolate(torch.randn(n, 2, 4, 4) * amount, size=SIZE, mode="bicubic")
         grid = grid + warp.permute(0, 2, 3, 1).to(self.device)
         drawings = F.grid_sample(drawings, grid, padding_mode="zeros", align_corners=False)

@@ -24,7 +24,7 @@ from pictures import COLOURS, Pictures
 from teacher import teach
 from torch import nn
 from transformers import CLIPModel, CLIPTokenizer
-from words import is_held_out
+from words import is_held_out, is_untaught
 
 BUILD = OUTPUT.parent
 TEMPLATES = (
@@ -46,7 +46,7 @@ def with_article(text: str) -> str:
 
 def in_other_words(phrase: str) -> str:
     """``man farmer`` -> now and then ``guy farmer``."""
-    if random.random() < 0.5:
+    if random.random() < 0.4:
         return re.sub(r"\b(man|woman)\b", lambda m: random.choice(SYNONYMS[m[0]]), phrase)
     return phrase
 
@@ -115,7 +115,7 @@ class Trainer:
         self.words = [
             i
             for i, s in enumerate(strings)
-            if re.fullmatch(r"[a-z]{3,}</w>", s) and not is_held_out(readable[i])
+            if re.fullmatch(r"[a-z]{3,}</w>", s) and not is_untaught(readable[i])
         ]
         self.word_strings = [readable[i] for i in self.words]
         self.centre = taught["concepts"].mean(0)
