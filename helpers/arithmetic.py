@@ -305,7 +305,7 @@ def _checked(name: str, a: torch.Tensor) -> torch.Tensor:
         )
     if not isinstance(a, torch.Tensor):
         raise TypeError(
-            f"{name} must be a torch tensor, such as embed(clip, text).pooler_output, not "
+            f"{name} must be a torch tensor, such as embed(clip, text).text_embeds, not "
             f"{type(a).__name__}."
         )
     if not a.dtype.is_floating_point:
@@ -368,6 +368,10 @@ def _exclusions(exclude: Any, queries: int, candidates: int) -> list[list[int]]:
         if not isinstance(rows, lists):
             raise TypeError("exclude mixes lists and single numbers; pass only one of them.")
         for row in rows:
+            if isinstance(row, str):
+                raise TypeError(
+                    f"exclude must hold row numbers, not {row!r}; look it up: names.index({row!r})."
+                )
             if not 0 <= _whole("a row number in exclude", row) < candidates:
                 raise ValueError(
                     f"exclude holds row {row}; the candidates have 0 to {candidates - 1}."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import operator
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -55,7 +56,16 @@ class Artwork:
             IndexError: no such number.
             TypeError: neither a name nor a whole number.
         """
-        number = self.index(name) if isinstance(name, str) else operator.index(name)
+        if isinstance(name, str):
+            number = self.index(name)
+        else:
+            try:
+                number = operator.index(name)
+            except TypeError:
+                raise TypeError(
+                    f"pass one name or one number, not {type(name).__name__}; for several: "
+                    "[artwork[i] for i in numbers]."
+                ) from None
         if not -len(self) <= number < len(self):
             raise IndexError(f"{self.artist} has {len(self)} drawings, so none has number {name}.")
         sheet = _sheet(self.artist)
@@ -70,7 +80,9 @@ class Artwork:
             KeyError: the artist has not drawn it.
         """
         if name not in self._index:
-            raise KeyError(f"{self.artist} has no drawing called {name!r}; see .names.")
+            similar = get_close_matches(str(name).lower(), self.names, n=3)
+            hint = f"did you mean {' or '.join(map(repr, similar))}?" if similar else "see .names."
+            raise KeyError(f"{self.artist} has no drawing called {name!r}; {hint}")
         return self._index[name]
 
 

@@ -25,6 +25,7 @@ PALETTE = (BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILION, YELLOW)
 
 WIDTH = 8.0  # inches; at 96 dots an inch this fits the output column of Colab
 DPI = 96
+MOST_PICTURES = 200  # in a grid
 
 
 def token_strip(
@@ -53,8 +54,10 @@ def token_strip(
     """
     from matplotlib.patches import FancyBboxPatch
 
+    from .checkpoints import check_clip
     from .tokens import _check_rows
 
+    check_clip(clip)
     lines: list[list[tuple[str, str, str]]] = []  # (token, id, colour) of each box
     sentences = []
     for row in _check_rows(tokens):
@@ -146,7 +149,7 @@ def heatmap(
         table, aspect="auto", cmap=cmap, vmin=vmin, vmax=vmax, interpolation="nearest"
     )
     if xticks is not None:
-        crowded = sum(map(len, xticks)) > 60
+        crowded = max(map(len, xticks)) * len(xticks) > 66
         ax.set_xticks(range(len(xticks)), [_literal(name) for name in xticks])
         ax.tick_params(axis="x", labelrotation=90 if crowded else 0)
     if yticks is not None:
@@ -185,16 +188,27 @@ def picture_grid(
         xlabel: below the last line: what changes from left to right, if anything does.
 
     Raises:
-        ValueError: no picture, not one label for each, or no column.
+        TypeError: not a list of pictures, or labels that are no strings.
+        ValueError: no picture, more than 200, not one label for each, or no column.
     """
     from textwrap import fill
 
+    if isinstance(labels, str) or not all(isinstance(label, str) for label in labels):
+        raise TypeError("labels must be a list of strings, one for each picture.")
+    if not hasattr(images, "__len__") or any(isinstance(image, str) for image in images):
+        raise TypeError(
+            "images must be a list of pictures; for drawings by name: [artwork[n] for n in names]."
+        )
+    if len(images) > MOST_PICTURES:
+        raise ValueError(
+            f"{len(images)} pictures are too many to see; pass {MOST_PICTURES} at most."
+        )
     if len(images) == 0:
         raise ValueError("images is empty; pass at least one picture.")
     if len(images) != len(labels):
         raise ValueError(f"{len(labels)} labels for {len(images)} pictures; pass one for each.")
-    if columns < 1:
-        raise ValueError(f"columns is {columns}; at least one is needed.")
+    if not isinstance(columns, int) or columns < 1:
+        raise ValueError(f"columns is {columns!r}; it must be a whole number from 1 on.")
     lines = -(-len(images) // columns)
     texts = [_literal(fill(label, 96 // columns + 1)) for label in labels]
     deepest = 1 + max(text.count("\n") for text in texts)
@@ -220,6 +234,7 @@ def show(fig: Figure, alt: str | None = None) -> None:
         alt: overrides ``fig.alt``.
 
     Raises:
+        TypeError: not a figure.
         ValueError: the figure has no alt text.
     """
     from base64 import b64encode
@@ -229,6 +244,10 @@ def show(fig: Figure, alt: str | None = None) -> None:
     from IPython.display import display
     from PIL import Image
 
+    if not hasattr(fig, "savefig"):
+        raise TypeError(
+            f"show draws figures, such as heatmap and picture_grid make, not {type(fig).__name__}."
+        )
     alt = alt or getattr(fig, "alt", None)
     if not alt:
         raise ValueError("this figure has no alt text; say what is seen: show(fig, alt='...').")

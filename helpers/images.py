@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .checkpoints import Clip
+from .checkpoints import Clip, check_clip
 from .embeddings import BATCH, _progress
 
 if TYPE_CHECKING:
@@ -67,6 +67,7 @@ def embed_images(clip: Clip, images: Picture | Sequence[Picture] | torch.Tensor)
     """
     import torch
 
+    check_clip(clip)
     if clip.vision_model is None or clip.visual_projection is None:
         raise ValueError(
             f"{clip.name} has no image model; load_clip('emoji') and load_clip('clip-l') have one."
@@ -134,7 +135,10 @@ def as_rgb(image: Picture) -> Image.Image:
     if isinstance(image, str | os.PathLike):
         path = Path(image)
         if not path.is_file():
-            raise ValueError(f"there is no file {str(path)!r}.")
+            raise ValueError(
+                f"there is no file {str(path)!r}. For a drawing of an emoji: "
+                "load_artwork()['dog face']."
+            )
         try:
             with Image.open(path) as file:
                 file.load()

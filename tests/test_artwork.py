@@ -149,7 +149,7 @@ def test_characters_groups_and_keywords_are_those_of_the_name() -> None:
     ("ask", "error", "says"),
     [
         (lambda a: a["no such thing"], KeyError, "noto has no drawing called 'no such thing'"),
-        (lambda a: a["Dog face"], KeyError, "see .names"),
+        (lambda a: a["qqqq"], KeyError, "see .names"),
         (lambda a: a[len(a)], IndexError, "so none has number"),
         (lambda a: a[-len(a) - 1], IndexError, "so none has number"),
         (lambda a: a[1.5], TypeError, "float"),
@@ -179,3 +179,13 @@ def test_the_licence_lies_beside_the_drawings() -> None:
     assert "END OF TERMS AND CONDITIONS" in licence
     files = {file.name for file in DATA.iterdir()}
     assert files == {"README.md", "LICENSE-APACHE", "emoji.json", *(f"{a}.webp" for a in ARTISTS)}
+
+
+def test_a_name_nearly_right() -> None:
+    with pytest.raises(KeyError, match="did you mean 'dog'"):
+        load_artwork()["Dog"]
+
+
+def test_one_at_a_time() -> None:
+    with pytest.raises(TypeError, match="one name or one number"):
+        load_artwork()[[1, 2]]

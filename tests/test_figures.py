@@ -152,3 +152,28 @@ def test_neighbouring_colours_differ_in_brightness() -> None:
 def test_strip_of_no_rows(clip) -> None:
     with pytest.raises(ValueError, match="no row of ids"):
         token_strip(clip, torch.zeros(0, 77, dtype=torch.long))
+
+
+@pytest.mark.parametrize(
+    ("images", "labels"),
+    [(["dog"], ["dog"]), (1, ["dog"]), ([[[0]]], "d"), ([[[0]]], [1])],
+)
+def test_a_grid_of_what_are_no_pictures(images: object, labels: object) -> None:
+    with pytest.raises(TypeError, match="must be a list of"):
+        picture_grid(images, labels, title="t")
+
+
+def test_too_many_pictures() -> None:
+    with pytest.raises(ValueError, match="200 at most"):
+        picture_grid([[[0]]] * 201, ["x"] * 201, title="t")
+
+
+@pytest.mark.parametrize("columns", [0, 2.5, "6"])
+def test_bad_columns(columns: object) -> None:
+    with pytest.raises(ValueError, match="whole number from 1"):
+        picture_grid([[[0]]], ["x"], title="t", columns=columns)
+
+
+def test_show_wants_a_figure() -> None:
+    with pytest.raises(TypeError, match="show draws figures"):
+        show("a dog", alt="a dog")
