@@ -208,8 +208,9 @@ def analogy(start: torch.Tensor, minus: torch.Tensor, plus: torch.Tensor) -> tor
     """``start - minus + plus``, each scaled to length 1 first.
 
     "prince" - "man" + "woman": what is to "woman" as "prince" is to "man"? Unit vectors, so that
-    a long embedding does not count more than a short one, as usual since Mikolov et al., *Efficient
-    Estimation of Word Representations in Vector Space*, 2013. Find the answer with ``nearest``.
+    a long embedding does not count more than a short one, as usual since Mikolov, Yih and Zweig,
+    *Linguistic Regularities in Continuous Space Word Representations*, NAACL 2013. Find the answer
+    with ``nearest``.
 
     Args:
         start, minus, plus: (d,), (n, d) or (n, L, d); they broadcast.
