@@ -86,7 +86,8 @@ def embed_images(clip: Clip, images: Picture | Sequence[Picture] | torch.Tensor)
             image_embeds = clip.visual_projection(pooler_output)
     finally:
         clip.model.train(was_training)
-    return ImageEmbeddings(torch.cat(states), pooler_output, image_embeds, pixels)
+    # pixel_values that were passed in may ask for gradients; nothing that comes out does
+    return ImageEmbeddings(torch.cat(states), pooler_output, image_embeds, pixels.detach())
 
 
 def _pixel_values(clip: Clip, images: Any) -> torch.Tensor:

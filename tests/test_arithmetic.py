@@ -221,6 +221,23 @@ def test_slerp_where_there_is_no_arc(dtype: Any) -> None:
         slerp(torch.stack([a, a]), torch.stack([a, -2 * a]), 0.5)
 
 
+def test_slerp_turns_at_small_angles_and_refuses_only_opposites() -> None:
+    """Straight below an angle of 0.001, refused above pi - 0.001: on both sides of both limits."""
+    a = torch.tensor([1.0, 0.0], dtype=torch.float64)
+
+    def at(angle: float) -> torch.Tensor:
+        return torch.tensor([math.cos(angle), math.sin(angle)], dtype=torch.float64)
+
+    for angle in (0.002, 0.1, math.pi - 0.01, math.pi - 0.002):
+        torch.testing.assert_close(slerp(a, at(angle), 0.5), at(angle / 2), atol=1e-9, rtol=0)
+        torch.testing.assert_close(slerp(a, at(angle), 0.25), at(angle / 4), atol=1e-9, rtol=0)
+    almost = at(1e-4)
+    torch.testing.assert_close(slerp(a, almost, 0.25), mix(a, almost, 0.25), atol=1e-15, rtol=0)
+    for angle in (math.pi - 1e-4, math.pi, math.pi + 1e-4):
+        with pytest.raises(ValueError, match="opposite directions"):
+            slerp(a, at(angle), 0.5)
+
+
 @given(pairs())
 def test_normalize_twice_is_once(ab: tuple) -> None:
     once = normalize(ab[0])
@@ -265,6 +282,13 @@ def test_analogy_by_hand() -> None:
     torch.testing.assert_close(result, princess / math.sqrt(2))
 
 
+def test_the_result_of_an_analogy_is_not_normalised() -> None:
+    """Three directions at right angles: the sum of the unit vectors is sqrt(3) long."""
+    first, second, third = torch.eye(3)
+    result = analogy(2 * first, 3 * second, 4 * third)
+    torch.testing.assert_close(result, torch.tensor([1.0, -1.0, 1.0]))
+
+
 def test_randomize() -> None:
     a = random((200, 512)) * torch.arange(1, 201)[:, None] + 3
     noise = randomize(a, 0.5, seed=7) - a
@@ -290,6 +314,13 @@ def test_randomize() -> None:
     close(randomize(shrunk.double(), 0.5, seed=7).float(), randomize(shrunk, 0.5, seed=7))
     constant = torch.full((1, 8), 4.0)
     assert torch.equal(randomize(constant, 2), constant)
+
+
+def test_a_negative_strength_is_the_same_noise_the_other_way() -> None:
+    a = random((5, 8), torch.float64)
+    there, back = randomize(a, 0.5, seed=7), randomize(a, -0.5, seed=7)
+    assert (there - a).abs().min() > 0
+    close(a - back, there - a)
 
 
 # --- cosines and neighbours ---
@@ -344,6 +375,14 @@ def test_nearest_takes_the_first_of_equals() -> None:
     assert found.similarities.tolist() == [1, 1, 1, 0, -1]
 
 
+def test_many_equals_keep_their_order() -> None:
+    """Short rows may come out in order by luck, of a sort that does not promise it."""
+    candidates = torch.eye(2)[torch.arange(4000) % 2]
+    found = nearest(torch.eye(2), candidates, 4000).indices
+    even, odd = list(range(0, 4000, 2)), list(range(1, 4000, 2))
+    assert found.tolist() == [even + odd, odd + even]
+
+
 @pytest.mark.parametrize(
     ("exclude", "expected"),
     [
@@ -380,6 +419,11 @@ def test_exclude_for_one_query() -> None:
     assert nearest(candidates[:0], candidates, 2).indices.shape == (0, 2)
 
 
+def test_a_row_excluded_three_times_is_one_row() -> None:
+    found = nearest(torch.eye(4)[0], torch.eye(4), 3, exclude=[0, 0, 0])
+    assert found.indices.tolist() == [1, 2, 3]
+
+
 ROW, ROWS = random((8,)), random((4, 8))
 BAD: list[tuple[Callable[[], object], type[Exception], str]] = [
     (lambda: add(None, ROW), TypeError, "a is None.*pooler_output"),
@@ -396,6 +440,7 @@ BAD: list[tuple[Callable[[], object], type[Exception], str]] = [
     (lambda: add(ROWS, ROWS[:3]), ValueError, r"a \(4, 8\) and b \(3, 8\) do not fit"),
     (lambda: add(ROW, ROW.to("meta")), ValueError, "a is on cpu and b on meta"),
     (lambda: scale(ROW, "2"), TypeError, "factor must be one number, not str"),
+    (lambda: scale(ROW, b"2"), TypeError, "factor must be one number, not bytes"),
     (lambda: scale(ROW, None), TypeError, "factor must be one number, not NoneType"),
     (lambda: shift(ROW, True), TypeError, "constant must be one number, not bool"),
     (lambda: mix(ROW, ROW, torch.rand(2)), TypeError, "t must be one number, not Tensor"),

@@ -139,6 +139,8 @@ def test_characters_groups_and_keywords_are_those_of_the_name() -> None:
     place = artwork.index("dog face")
     assert artwork.characters[place] == "🐶"
     assert artwork.groups[place] == "animals-nature"
+    joined = "\N{MAN}\N{ZERO WIDTH JOINER}\N{EAR OF RICE}"  # one emoji of three code points
+    assert artwork.characters[artwork.index("man farmer")] == joined
     assert "puppy" in artwork.keywords[place] or "pet" in artwork.keywords[place]
     assert all(name == name.lower() == name.strip() != "" for name in artwork.names)
     assert not [n for n, k in zip(artwork.names, artwork.keywords, strict=True) if n in k]

@@ -176,12 +176,27 @@ def test_progress_bar_only_for_long_work(clip, monkeypatch: pytest.MonkeyPatch) 
 
 def test_embed_leaves_the_mode_of_the_model(clip) -> None:
     expected = embed(clip, "a cat").pooler_output
+    modes = []  # while it runs: this model has no dropout that would show it
+    hook = clip.text_model.register_forward_hook(lambda module, *_: modes.append(module.training))
     clip.model.train()
     try:
-        torch.testing.assert_close(embed(clip, "a cat").pooler_output, expected)
+        again = embed(clip, "a cat").pooler_output
+        assert modes == [False]
+        torch.testing.assert_close(again, expected)
         assert clip.model.training
     finally:
+        hook.remove()
         clip.model.eval()
+
+
+def test_no_gradients(clip) -> None:
+    """Not even while somebody trains the projection."""
+    clip.text_projection.requires_grad_(True)
+    try:
+        for name, value in vars(embed(clip, "a cat")).items():
+            assert not value.requires_grad, name
+    finally:
+        clip.text_projection.requires_grad_(False)
 
 
 def test_embed_goes_where_the_model_is(clip) -> None:

@@ -156,6 +156,27 @@ def test_text_and_pictures_of_one_thing_lie_nearest(clip, embedded: ImageEmbeddi
     assert similarity.argmax(dim=1).tolist() == [0, 1, 2, 3]
 
 
+def test_no_gradients(clip, embedded: ImageEmbeddings) -> None:
+    """Not even where the given pixel_values ask for them."""
+    pixels = embedded.pixel_values.clone().requires_grad_()
+    for name, value in vars(embed_images(clip, pixels)).items():
+        assert not value.requires_grad, name
+    assert pixels.requires_grad
+
+
+def test_progress_bar_only_for_long_work(clip, drawings, monkeypatch: pytest.MonkeyPatch) -> None:
+    import helpers.embeddings as module
+
+    bars = []
+    monkeypatch.setattr("tqdm.tqdm", lambda steps, **_: bars.append(len(steps)) or steps)
+    monkeypatch.setattr(module, "PATIENCE", 1e9)  # however slow this machine is
+    assert len(embed_images(clip, drawings * 40).image_embeds) == 160
+    assert bars == []
+    monkeypatch.setattr(module, "PATIENCE", 0.0)
+    assert len(embed_images(clip, drawings * 40).image_embeds) == 160
+    assert bars == [2]  # the first of three batches has been done by then
+
+
 def test_the_mode_of_the_model_stays(clip, drawings, embedded) -> None:
     modes = []  # while it runs: this model has no dropout that would show it
     hook = clip.vision_model.register_forward_hook(lambda module, *_: modes.append(module.training))
@@ -224,8 +245,8 @@ def test_what_is_transparent_is_white(mode: str, tmp_path: Path) -> None:
 
 
 def test_sixteen_bits_keep_their_greys(tmp_path: Path) -> None:
-    levels = np.array([[0, 257, 128 * 257, 65535]], dtype=np.uint16)
-    expected = np.array([0, 1, 128, 255])[:, None].repeat(3, axis=1)
+    levels = np.array([[0, 257, 100 * 257 - 1, 128 * 257, 65535]], dtype=np.uint16)
+    expected = np.array([0, 1, 99, 128, 255])[:, None].repeat(3, axis=1)
     Image.fromarray(levels).save(tmp_path / "deep.png")
     for image in (
         Image.fromarray(levels),
@@ -233,6 +254,13 @@ def test_sixteen_bits_keep_their_greys(tmp_path: Path) -> None:
         tmp_path / "deep.png",
     ):
         assert np.array_equal(np.asarray(as_rgb(image))[0], expected)
+
+
+def test_thirty_two_bits_are_cut_off_at_sixteen() -> None:
+    """Pillow's mode "I" can hold numbers that are no 16-bit grey; they must not wrap around."""
+    levels = np.array([[-5, 0, 65535, 70000]], dtype=np.int32)
+    found = np.asarray(as_rgb(Image.fromarray(levels)))[0]
+    assert found.tolist() == [[0] * 3, [0] * 3, [255] * 3, [255] * 3]
 
 
 def test_turned_photographs_are_put_upright(tmp_path: Path) -> None:
@@ -301,6 +329,16 @@ def test_a_file_that_breaks_off(tmp_path: Path) -> None:
     (tmp_path / "half.png").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ValueError, match=r"half\.png' cannot be read"):
         as_rgb(tmp_path / "half.png")
+
+
+def test_a_file_that_would_unpack_to_too_much(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pillow refuses more than twice its limit; lowered here, for a small file to be too large."""
+    picture().save(tmp_path / "bomb.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 64 * 64 // 3)
+    with pytest.raises(ValueError, match=r"bomb\.png' cannot be read .*DecompressionBombError"):
+        as_rgb(tmp_path / "bomb.png")
 
 
 def test_no_image_model(clip, drawings) -> None:

@@ -88,7 +88,7 @@ def test_the_right_mask_comes_from_the_first_end(any_clip) -> None:
 
 
 def test_first_end_against_the_largest_id(any_clip, runs) -> None:
-    """The same row, until a token with an id above the end's is added."""
+    """The same row, until a token with an id above the end's is added: embed keeps to the end."""
     ids = runs.full.input_ids
     first = (ids == EOS).int().argmax(-1)
     assert torch.equal(ids.argmax(-1), first)
@@ -97,11 +97,29 @@ def test_first_end_against_the_largest_id(any_clip, runs) -> None:
     added[:, 2] = EOS + 1
     assert (added.argmax(-1) == 2).all()
     assert torch.equal((added == EOS).int().argmax(-1), first)
+    # the token table is lent one row more; a copy of the whole model would be large
+    parts, table = any_clip.inner.embeddings, any_clip.inner.embeddings.token_embedding
+    rows = torch.cat([table.weight, table.weight[:1]])
+    parts.token_embedding = torch.nn.Embedding.from_pretrained(rows)
+    try:
+        e = embed(any_clip, added)
+        with torch.no_grad():
+            library = any_clip.text_model(input_ids=added).pooler_output
+    finally:
+        parts.token_embedding = table
+    assert torch.equal(e.pooler_output, e.last_hidden_state[[0, 1], first])
+    assert (e.pooler_output - e.last_hidden_state[:, 2]).abs().amax(-1).min() > 1e-2
+    old = any_clip.text_config.eos_token_id == 2  # as published with Stable Diffusion
+    expected = e.last_hidden_state[:, 2] if old else e.pooler_output
+    torch.testing.assert_close(library, expected, **ROUNDING)
 
 
 def test_no_end_is_refused(any_clip, runs) -> None:
     ids = runs.short.input_ids[:1, :3]
-    assert int((ids == EOS).int().argmax(-1)) == 0  # the silent answer: row 0
+    with torch.no_grad():
+        library = any_clip.text_model(input_ids=ids)  # its silent answer: row 0
+    torch.testing.assert_close(library.pooler_output, library.last_hidden_state[:, 0], **ROUNDING)
+    assert (library.pooler_output - library.last_hidden_state[:, -1]).abs().max() > 1e-2
     with pytest.raises(ValueError, match="end-of-text"):
         embed(any_clip, ids)
 
