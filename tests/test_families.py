@@ -1,4 +1,4 @@
-"""The arithmetic of words, scored again on the shipped weights: it must not fall.
+"""The arithmetic of words, scored again on the shipped weights: as stored, and above its floors.
 
 ``training/evaluate.py`` wrote the scores beside the model, in ``results.json``, with a loop of its
 own. Here the same families (``training/words.py``) go through ``embed``, ``analogy`` and
@@ -8,6 +8,7 @@ own. Here the same families (``training/words.py``) go through ``embed``, ``anal
 from __future__ import annotations
 
 import json
+import re
 import sys
 from typing import Any
 
@@ -15,7 +16,15 @@ import pytest
 import torch
 from conftest import EMOJI, ROOT
 
-from helpers import analogy, embed, nearest, remove_direction, tokenize
+from helpers import (
+    analogy,
+    embed,
+    embed_images,
+    load_artwork,
+    nearest,
+    remove_direction,
+    tokenize,
+)
 
 sys.path.insert(0, str(ROOT / "training"))
 
@@ -23,12 +32,42 @@ import words
 
 RESULTS = json.loads((EMOJI / "results.json").read_text(encoding="utf-8"))
 FAMILIES = words.families(RESULTS["names"])
-STORED = RESULTS["analogies"]["trained"]
+STORED, UNTRAINED = (RESULTS["analogies"][tower] for tower in ("trained", "untrained"))
 
 # How many answers of a family may differ. Another processor, batch or padding adds in another
 # order, which moves a cosine in its sixth or seventh digit; an answer turns only where the two best
 # names lie closer together than that. Two such calls in one family would be no accident.
 CLOSE_CALLS = 1
+
+# results.json is written again with every new model, so a comparison with it cannot tell that new
+# weights are poorer than the old ones. A floor can: who ships weights that fall below one has to
+# lower it here, which is a decision and not an accident. Each lies two right answers below what the
+# weights reached for which it was set, because two trainings never agree on every answer.
+#
+# Families whose answers are made of words of the question have no floor: taking words away and
+# adding words is enough for them, so the untrained tower solves them too, in part or whole.
+MALE = "man X − male + female → woman X"
+HEARTS = "red heart − red + blue → blue heart"
+FLOORS: dict[str, dict[str, int]] = {
+    MALE: {"excluded": 22, "kept": 22},
+    "man X − gentleman + lady → woman X": {"excluded": 22, "kept": 22},
+    "man X − guy + lady → woman X": {"excluded": 22, "kept": 22},
+    "irregular gender: prince − man + woman → princess": {"excluded": 8, "kept": 7},
+}
+# These share no words and would show learning, but the weights of the floors have not learned them.
+NOT_LEARNED = {
+    "man X − father + mother → woman X",
+    "man X − boy + girl → woman X",
+    "red heart − crimson + azure → blue heart",
+}
+# The same for drawings nearest to the sum of words. Here shared words do not help: an untrained
+# model does not know which drawing they mean. Three answers below, in the large family a fifth.
+PICTURE_FLOORS = {
+    (MALE, "noto"): 14,
+    (MALE, "noto-v1"): 9,
+    (HEARTS, "noto"): 64,
+    (HEARTS, "noto-v1"): 36,
+}
 
 
 @pytest.fixture(scope="module")
@@ -87,27 +126,66 @@ def test_a_family_does_not_fall(family: str, vectors: Any, table: torch.Tensor) 
         assert abs(found[key] - stored[key]) <= CLOSE_CALLS, (key, found, stored)
 
 
-@pytest.mark.parametrize("pair", [("male", "female"), ("gentleman", "lady"), ("guy", "lady")])
-def test_the_floor_of_words_that_do_not_overlap(pair: tuple, vectors: Any, table: Any) -> None:
-    """Not one token in common with the answers, and nothing excluded: this was learned."""
-    found = score(FAMILIES["man X − {} + {} → woman X".format(*pair)], vectors, table)
-    assert found["tried"] >= 24
-    assert found["kept"] >= 22
+def words_in(*phrases: str) -> set[str]:
+    return {word for phrase in phrases for word in re.findall(r"\w+", phrase.lower())}
 
 
-def test_the_floor_of_irregular_pairs(vectors: Any, table: torch.Tensor) -> None:
-    (family,) = (family for family in FAMILIES if family.startswith("irregular"))
+def test_every_family_without_shared_words_has_a_floor() -> None:
+    """A new family must get one, or be named as not learned."""
+    shared = {
+        family
+        for family, rows in FAMILIES.items()
+        if all(words_in(row[3]) <= words_in(*row[:3]) for row in rows)
+    }
+    assert set(FAMILIES) == shared | set(FLOORS) | NOT_LEARNED
+    assert not shared & (set(FLOORS) | NOT_LEARNED)
+    assert not set(FLOORS) & NOT_LEARNED
+
+
+def test_the_untrained_tower_reaches_no_floor() -> None:
+    for family, floors in FLOORS.items():
+        for key, floor in floors.items():
+            assert UNTRAINED[family][key] < floor / 2, (family, key)
+    for (family, artist), floor in PICTURE_FLOORS.items():
+        untrained = RESULTS["picture_analogies"]["untrained"][f"{family}, pictures by {artist}"]
+        assert untrained["right"] < floor / 2, (family, artist)
+
+
+@pytest.mark.parametrize("family", FLOORS)
+def test_the_floor_of_a_family(family: str, vectors: Any, table: torch.Tensor) -> None:
     found = score(FAMILIES[family], vectors, table)
-    assert found["tried"] >= 12
-    assert found["excluded"] >= 8
+    assert found["tried"] >= (12 if family.startswith("irregular") else 24)
+    for key, floor in FLOORS[family].items():
+        assert found[key] >= floor, (key, found)
+
+
+@pytest.fixture(scope="module", params=["noto", "noto-v1"])
+def drawn(request: pytest.FixtureRequest, clip) -> tuple[str, list[str], torch.Tensor]:
+    """One artist's drawings: who drew them, their names, their image_embeds."""
+    artwork = load_artwork(request.param)
+    return request.param, list(artwork.names), embed_images(clip, list(artwork)).image_embeds
+
+
+@pytest.mark.parametrize("family", [MALE, HEARTS])
+def test_the_floor_of_pictures(family: str, drawn: tuple, vectors: dict) -> None:
+    """Arithmetic on words, answered by the nearest of all drawings, nothing excluded."""
+    artist, names, pictures = drawn
+    rows = [row for row in FAMILIES[family] if row[3] in names]
+    first, second, third = (torch.stack([vectors[row[i]] for row in rows]) for i in range(3))
+    found = nearest(analogy(first, second, third), pictures, 1).indices[:, 0].tolist()
+    right = sum(names[place] == row[3] for place, row in zip(found, rows, strict=True))
+    stored = RESULTS["picture_analogies"]["trained"][f"{family}, pictures by {artist}"]
+    assert len(rows) == stored["tried"]
+    assert abs(right - stored["right"]) <= CLOSE_CALLS
+    assert right >= PICTURE_FLOORS[family, artist]
 
 
 def test_the_scores_can_fall(vectors: Any, table: torch.Tensor) -> None:
     """Without the direction that the arithmetic walks along, the same families are lost."""
     direction = vectors["female"] - vectors["male"]
     poorer = {word: remove_direction(vector, direction) for word, vector in vectors.items()}
-    family = "man X − male + female → woman X"
-    found = score(FAMILIES[family], poorer, table)
-    assert found["kept"] < STORED[family]["kept"] - CLOSE_CALLS
+    found = score(FAMILIES[MALE], poorer, table)
+    assert found["kept"] < FLOORS[MALE]["kept"]
+    assert found["kept"] < STORED[MALE]["kept"] - CLOSE_CALLS
     noise = torch.randn(table.shape, generator=torch.Generator().manual_seed(0))
-    assert score(FAMILIES[family], vectors, noise)["kept"] <= 1
+    assert score(FAMILIES[MALE], vectors, noise)["kept"] <= 1
