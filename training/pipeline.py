@@ -1,0 +1,192 @@
+"""The shape of the tiny Stable Diffusion, how its parts fit together, and how they are written to disk.
+
+Stock diffusers classes throughout: ``AutoencoderKL``, ``UNet2DConditionModel``, ``DDIMScheduler``. The
+text encoder and the tokenizer are the shipped CLIP's and are not copied: whoever loads the folder
+hands them over (:func:`load`), as ``StableDiffusionPipeline.from_pretrained`` provides for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import tempfile
+from pathlib import Path
+
+import torch
+from clip import SHIPPED as CLIP
+from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers.models.attention_processor import AttnProcessor
+from safetensors.torch import save_file
+from torch import nn
+from transformers import CLIPTextModel, CLIPTokenizer
+from transformers.utils import logging
+
+SHIPPED = CLIP.parent / "emoji-diffusion"
+PIXELS, LATENTS, CHANNELS = 64, 8, 16
+
+
+def new_vae() -> AutoencoderKL:
+    """64 x 64 x 3 pixels <-> 8 x 8 x 16 latents, 8 times smaller a side like Stable Diffusion's."""
+    return AutoencoderKL(
+        in_channels=3,
+        out_channels=3,
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        block_out_channels=(16, 32, 64, 64),
+        layers_per_block=1,
+        latent_channels=CHANNELS,
+        norm_num_groups=8,
+        sample_size=PIXELS,
+        mid_block_add_attention=False,
+        scaling_factor=1.0,  # vae.py makes every latent channel's deviation 1
+    )
+
+
+def new_unet() -> UNet2DConditionModel:
+    """8 x 8 and 4 x 4, cross-attention to the 77 text rows in every block."""
+    model = UNet2DConditionModel(
+        sample_size=LATENTS,
+        in_channels=CHANNELS,
+        out_channels=CHANNELS,
+        down_block_types=("CrossAttnDownBlock2D",) * 2,
+        up_block_types=("CrossAttnUpBlock2D",) * 2,
+        block_out_channels=(128, 192),
+        layers_per_block=1,
+        cross_attention_dim=128,
+        attention_head_dim=4,  # diffusers means the number of heads
+        norm_num_groups=16,
+        use_linear_projection=True,
+    )
+    # on a CPU and at 64 positions, plain matrix products are a quarter faster than the fused kernel
+    model.set_attn_processor(AttnProcessor())
+    return model
+
+
+def new_scheduler() -> DDIMScheduler:
+    """Stable Diffusion's betas, ending in pure noise (Lin et al., 2023), so the model predicts v."""
+    return DDIMScheduler(
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        prediction_type="v_prediction",
+        rescale_betas_zero_snr=True,
+        timestep_spacing="trailing",
+        clip_sample=False,
+        set_alpha_to_one=True,
+        steps_offset=1,  # without effect on "trailing"; the pipeline warns of any other value
+    )
+
+
+@contextlib.contextmanager
+def _quiet():
+    """Without the list of the image tower's keys, which a text model does not need."""
+    level = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+
+
+def clip_text(folder: Path = CLIP) -> tuple[CLIPTextModel, CLIPTokenizer]:
+    """The shipped CLIP's text model in float32, every key of it filled, and its tokenizer."""
+    with _quiet():
+        model, report = CLIPTextModel.from_pretrained(folder, output_loading_info=True)
+    foreign = [
+        key
+        for key in report["unexpected_keys"]
+        if not key.startswith(("vision_model.", "visual_projection.", "text_projection."))
+        and key != "logit_scale"
+    ]
+    if report["missing_keys"] or report["mismatched_keys"] or foreign:
+        raise ValueError(f"The CLIP in {folder.name} does not fit: {report}.")
+    return model.float().eval(), CLIPTokenizer.from_pretrained(folder)
+
+
+@torch.inference_mode()
+def text_rows(
+    texts: list[str], model: CLIPTextModel, tokenizer: CLIPTokenizer, batch: int = 256
+) -> torch.Tensor:
+    """What the U-Net is told: ``last_hidden_state``, padded to 77, no mask. (n, 77, 128) float16."""
+    rows = []
+    for start in range(0, len(texts), batch):
+        tokens = tokenizer(
+            texts[start : start + batch],
+            padding="max_length",
+            max_length=77,
+            truncation=True,
+            return_tensors="pt",
+        )
+        ids = tokens["input_ids"].to(model.device)
+        rows.append(model(input_ids=ids).last_hidden_state.half().cpu())
+    return torch.cat(rows)
+
+
+def assemble(vae: AutoencoderKL, unet: UNet2DConditionModel) -> StableDiffusionPipeline:
+    """The whole pipeline, from parts in memory and the shipped CLIP."""
+    text_encoder, tokenizer = clip_text()
+    pipe = StableDiffusionPipeline(
+        vae=vae,
+        unet=unet,
+        scheduler=new_scheduler(),
+        text_encoder=text_encoder,
+        tokenizer=tokenizer,
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+def load(folder: Path = SHIPPED) -> StableDiffusionPipeline:
+    """The exported pipeline in float32, with the shipped CLIP's text side, offline."""
+    text_encoder, tokenizer = clip_text()
+    pipe = StableDiffusionPipeline.from_pretrained(
+        folder,
+        text_encoder=text_encoder,
+        tokenizer=tokenizer,
+        local_files_only=True,
+        use_safetensors=True,
+    )
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+def export(vae: AutoencoderKL, unet: UNet2DConditionModel, folder: Path = SHIPPED) -> None:
+    """Write ``model_index.json``, ``vae/``, ``unet/`` and ``scheduler/``, weights in float16.
+
+    diffusers writes the configurations; what names this machine is taken out of them.
+    """
+    pipe = assemble(vae, unet)
+    with tempfile.TemporaryDirectory() as scratch:
+        for name in ("text_encoder", "tokenizer"):  # written as null: to be handed over
+            pipe.register_modules(**{name: None})
+        pipe.save_pretrained(scratch, safe_serialization=True)
+        for part in ("model_index.json", "vae", "unet", "scheduler"):
+            source = Path(scratch) / part
+            for file in [source] if source.is_file() else sorted(source.glob("*.json")):
+                settings = json.loads(file.read_text(encoding="utf-8"))
+                settings.pop("_name_or_path", None)
+                target = folder / file.relative_to(scratch)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+    for name, model in (("vae", vae), ("unet", unet)):
+        state = {k: v.detach().cpu().half().contiguous() for k, v in model.state_dict().items()}
+        file = folder / name / "diffusion_pytorch_model.safetensors"
+        save_file(state, file, metadata={"format": "pt"})
+        file.chmod(0o644)
+
+
+def digest(*files: Path) -> str:
+    """SHA-256 over files, in order."""
+    total = hashlib.sha256()
+    for file in files:
+        total.update(file.read_bytes())
+    return total.hexdigest()
+
+
+def parameters(model: nn.Module) -> int:
+    """How many numbers it has."""
+    return sum(p.numel() for p in model.parameters())
