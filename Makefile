@@ -6,7 +6,10 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 NOTEBOOKS := $(sort $(wildcard notebooks/*.ipynb))
 # The classic template is the one that writes the alt text of figures into the page.
-PAGES := $(BIN)/python -m nbconvert --log-level=WARN --execute --to html --template classic \
+# Two notebooks at a time: one spends much of its time on a single core.
+JOBS ?= 2
+PAGES := printf '%s\n' $(NOTEBOOKS) | xargs -n 1 -P $(JOBS) \
+	$(BIN)/python -m nbconvert --log-level=INFO --execute --to html --template classic \
 	--ExecutePreprocessor.timeout=1800
 
 .PHONY: help notebooks geometries test lab lint format clean
@@ -21,7 +24,7 @@ ABSOLUTE := if [ -d "$$CLIP_CHECKPOINT" ]; then CLIP_CHECKPOINT="$$(cd "$$CLIP_C
 
 # In the pages, links to notebooks become links to pages.
 notebooks: $(READY) ## run every notebook; readable pages go to build/html
-	$(ABSOLUTE) $(PAGES) --output-dir=build/html $(NOTEBOOKS)
+	$(ABSOLUTE) $(PAGES) --output-dir=build/html
 	@for page in build/html/*.html; do \
 		sed -e 's#href="\([0-9a-z_]*\)\.ipynb"#href="\1.html"#g' -e 's#href="\.\./README\.md"#href="../../README.md"#g' \
 			"$$page" > "$$page.new" && mv "$$page.new" "$$page" || exit 1; \
@@ -32,8 +35,8 @@ notebooks: $(READY) ## run every notebook; readable pages go to build/html
 geometries: $(READY) ## the same on random weights in the true shapes of SD 1 and SD 2
 	for shape in sd1 sd2; do \
 		$(BIN)/python tests/random_checkpoint.py $$shape build/random/$$shape && \
-		CLIP_CHECKPOINT="$(CURDIR)/build/random/$$shape" \
-			$(PAGES) --output-dir=build/html/$$shape $(NOTEBOOKS) || exit 1; \
+		export CLIP_CHECKPOINT="$(CURDIR)/build/random/$$shape" && \
+		$(PAGES) --output-dir=build/html/$$shape || exit 1; \
 	done
 
 test: $(READY) lint ## check the code, the helpers and the stored output of every notebook
