@@ -35,8 +35,8 @@ notebooks: $(READY) ## run every notebook; readable pages go to build/html
 geometries: $(READY) ## the same on random weights in the true shapes of SD 1 and SD 2
 	for shape in sd1 sd2; do \
 		$(BIN)/python tests/random_checkpoint.py $$shape build/random/$$shape && \
-		export CLIP_CHECKPOINT="$(CURDIR)/build/random/$$shape" && \
-		$(PAGES) --output-dir=build/html/$$shape || exit 1; \
+		(export CLIP_CHECKPOINT="$(CURDIR)/build/random/$$shape"; $(PAGES) --output-dir=build/html/$$shape) \
+			|| exit 1; \
 	done
 
 test: $(READY) lint ## check the code, the helpers and the stored output of every notebook
