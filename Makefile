@@ -6,9 +6,10 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 NOTEBOOKS := $(sort $(wildcard notebooks/*.ipynb))
 # The classic template is the one that writes the alt text of figures into the page.
-# Two notebooks at a time: one spends much of its time on a single core.
+# Two notebooks at a time: one spends much of its time on a single core. No bars: a page keeps
+# every step of them.
 JOBS ?= 2
-PAGES := printf '%s\n' $(NOTEBOOKS) | xargs -n 1 -P $(JOBS) \
+PAGES := printf '%s\n' $(NOTEBOOKS) | TQDM_DISABLE=1 xargs -n 1 -P $(JOBS) \
 	$(BIN)/python -m nbconvert --log-level=INFO --execute --to html --template classic \
 	--ExecutePreprocessor.timeout=1800
 
