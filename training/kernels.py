@@ -71,6 +71,11 @@ def rate(step: int, done: float, warm_up: int = 100, fall: float = 0.3) -> float
     return min(1.0, (step + 1) / warm_up) * min(1.0, max(0.0, (1 - done) / fall)) + 1e-4
 
 
+def since(began: float, longest: float = 10.0) -> float:
+    """Seconds of this step. A machine that slept in between does not use up the training's time."""
+    return min(time.time() - began, longest)
+
+
 def fast_dtype(device: str) -> torch.dtype:
     """bfloat16 where it is faster than float32, which on a CPU depends on the CPU: measured."""
     if device == "cuda":

@@ -16,7 +16,7 @@ import time
 import torch
 from clip import SHIPPED as CLIP
 from data import OUTPUT
-from kernels import fast_dtype, optimisers, rate
+from kernels import fast_dtype, optimisers, rate, since
 from pipeline import (
     assemble,
     clip_text,
@@ -196,7 +196,7 @@ class Trainer:
             )
             for loss, step in zip(losses.tolist(), steps.tolist(), strict=True):
                 quarters[4 * step // len(self.alphas)].append(loss)
-            spent = time.time() - began
+            spent = since(began)
             self.seconds += spent
             bar.update(spent)
             if self.step == 20 or self.seconds - last_note > self.arguments.every:

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from data import OUTPUT, SIZE, TRAIN_STYLES
 from diffusers import AutoencoderKL
-from kernels import fast_dtype, optimisers, rate
+from kernels import fast_dtype, optimisers, rate, since
 from pictures import COLOURS
 from PIL import Image
 from pipeline import CHANNELS, new_vae, parameters
@@ -155,8 +155,9 @@ class Trainer:
                 optimiser.zero_grad(set_to_none=True)
             self.step += 1
             seen.append({k: v.item() for k, v in parts.items()})
-            self.seconds += time.time() - began
-            bar.update(time.time() - began)
+            spent = since(began)
+            self.seconds += spent
+            bar.update(spent)
             if self.step == 20 or self.seconds - last_note > self.arguments.every:
                 self.note(seen)
                 last_note, seen = self.seconds, []
