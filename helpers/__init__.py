@@ -2,11 +2,11 @@
 
 One module for each step of the way, imports running one way only::
 
-    checkpoints -> tokens     -> embeddings -> images       -> artwork      -> figures
-    load_clip      clean         embed         embed_images    load_artwork    token_strip
-                   tokenize                                                    heatmap
-                   detokenize                                                  picture_grid
-                                                                               show
+    checkpoints -> tokens     -> embeddings -> images       -> artwork      -> diffusion     -> figures
+    load_clip      clean         embed         embed_images    load_artwork    load_pipeline    token_strip
+                   tokenize                                                    paint            heatmap
+                   detokenize                                                                   picture_grid
+                                                                                                show
 
 ``arithmetic`` stands beside them: it knows tensors and nothing else.
 
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     )
     from .artwork import Artwork, load_artwork
     from .checkpoints import CHECKPOINTS, Checkpoint, CheckpointError, Clip, load_clip
+    from .diffusion import load_pipeline, paint
     from .embeddings import Embeddings, embed
     from .figures import heatmap, picture_grid, show, token_strip
     from .images import ImageEmbeddings, embed_images
@@ -54,6 +55,8 @@ _HOME = {
     "tokenize": "tokens",
     "Embeddings": "embeddings",
     "embed": "embeddings",
+    "load_pipeline": "diffusion",
+    "paint": "diffusion",
     "heatmap": "figures",
     "show": "figures",
     "Nearest": "arithmetic",
@@ -96,9 +99,11 @@ __all__ = [
     "heatmap",
     "load_artwork",
     "load_clip",
+    "load_pipeline",
     "mix",
     "nearest",
     "normalize",
+    "paint",
     "picture_grid",
     "randomize",
     "remove_direction",

