@@ -1,12 +1,14 @@
 """Helpers of the series *From Prompt to Embedding*.
 
-One module for each step of the way, imports running one way only::
+One module for each step of the way, and each imports only from those above it::
 
-    checkpoints -> tokens     -> embeddings -> images       -> artwork      -> diffusion     -> figures
-    load_clip      clean         embed         embed_images    load_artwork    load_pipeline    token_strip
-                   tokenize                                                    paint            heatmap
-                   detokenize                                                                   picture_grid
-                                                                                                show
+    checkpoints    load_clip
+    tokens         clean, tokenize, detokenize
+    embeddings     embed
+    images         embed_images
+    artwork        load_artwork
+    diffusion      load_pipeline, paint
+    figures        token_strip, heatmap, picture_grid, show
 
 ``arithmetic`` stands beside them: it knows tensors and nothing else.
 

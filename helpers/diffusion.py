@@ -27,7 +27,7 @@ WAY_OUT = 'load_pipeline(load_clip("emoji")) needs no download.'
 PARTS = ("unet", "vae")
 PIXELS_AT_ONCE = 4 * 512 * 512  # four pictures of Stable Diffusion 1's size fit a small GPU
 PICTURES_AT_ONCE = 16
-MOST_LIKELY = 4.0  # guidance scale that suits the shipped model and Stable Diffusion alike
+GUIDANCE = 4.0  # scale that suits the shipped model and Stable Diffusion alike
 
 _clips: WeakKeyDictionary[Any, Clip] = WeakKeyDictionary()
 
@@ -99,7 +99,7 @@ def paint(
     *,
     negative: str | torch.Tensor = "",
     seeds: int | Sequence[int] = 0,
-    guidance_scale: float = MOST_LIKELY,
+    guidance_scale: float = GUIDANCE,
     steps: int = 20,
 ) -> list[Image]:
     """Draw one picture for each prompt, or for each stack of rows.

@@ -1,7 +1,10 @@
 """Random weights in Stable Diffusion's true geometry: ``python random_checkpoint.py sd2 FOLDER``.
 
 They show that code runs on such a text encoder, and what its mechanics are; they know nothing.
-``load_clip`` opens the folder. The tests use it, and ``make geometries``.
+True is the text encoder's geometry. The U-Net and the VAE beside it have the true inputs and
+outputs (four latent channels, pictures eight times larger a side, rows as wide as the text
+encoder's, the true scheduler), and are small and for small pictures, so that a CPU can run them.
+``load_clip`` and ``load_pipeline`` open the folder. The tests use it, and ``make geometries``.
 """
 
 from __future__ import annotations
@@ -44,6 +47,7 @@ SD2 = SD1 | {
 
 def link(file: Path, source: Path) -> None:
     """Make ``file`` a link to ``source``, or a copy where links need privileges (Windows)."""
+    file.unlink(missing_ok=True)
     try:
         file.symlink_to(source)
     except (OSError, NotImplementedError):
@@ -68,7 +72,7 @@ def save_random_text_encoder(folder: Path, config: dict[str, Any]) -> None:
     from safetensors.torch import save_file
     from transformers import CLIPTextConfig, CLIPTextModel
 
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
     with torch.device("meta"):
         shapes = CLIPTextModel(CLIPTextConfig(**config)).state_dict()
@@ -84,17 +88,64 @@ def save_random_text_encoder(folder: Path, config: dict[str, Any]) -> None:
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
 
 
+def save_random_pipeline(folder: Path, width: int) -> None:
+    """Save what a pipeline needs beside the text side: U-Net, VAE, scheduler and their index."""
+    import torch
+    from diffusers import AutoencoderKL, PNDMScheduler, UNet2DConditionModel
+
+    torch.manual_seed(0)
+    UNet2DConditionModel(
+        sample_size=8,
+        block_out_channels=(16, 32),
+        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+        layers_per_block=1,
+        cross_attention_dim=width,
+        attention_head_dim=4,
+        norm_num_groups=8,
+    ).save_pretrained(folder / "unet")
+    AutoencoderKL(
+        block_out_channels=(8,) * 4,
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        norm_num_groups=8,
+        sample_size=64,
+    ).save_pretrained(folder / "vae")
+    PNDMScheduler(
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        skip_prk_steps=True,
+        set_alpha_to_one=False,
+        steps_offset=1,
+    ).save_pretrained(folder / "scheduler")
+    index = {
+        "_class_name": "StableDiffusionPipeline",
+        "feature_extractor": [None, None],
+        "requires_safety_checker": False,
+        "safety_checker": [None, None],
+        "scheduler": ["diffusers", "PNDMScheduler"],
+        "text_encoder": ["transformers", "CLIPTextModel"],
+        "tokenizer": ["transformers", "CLIPTokenizer"],
+        "unet": ["diffusers", "UNet2DConditionModel"],
+        "vae": ["diffusers", "AutoencoderKL"],
+    }
+    (folder / "model_index.json").write_text(json.dumps(index), encoding="utf-8")
+
+
 def save_checkpoint(name: str, folder: Path) -> Path:
-    """Save text encoder and tokenizer of "sd1" or "sd2"; a folder that has them stays as it is."""
-    if (folder / "text_encoder" / "model.safetensors").exists():
+    """Save a whole "sd1" or "sd2"; a folder that has one stays as it is."""
+    if (folder / "model_index.json").exists():  # written last
         return folder
-    save_random_text_encoder(folder / "text_encoder", {"sd1": SD1, "sd2": SD2}[name])
+    config = {"sd1": SD1, "sd2": SD2}[name]
+    save_random_text_encoder(folder / "text_encoder", config)
     if name == "sd2":
         words_of_sd2(folder / "tokenizer")
     else:
-        (folder / "tokenizer").mkdir()
+        (folder / "tokenizer").mkdir(exist_ok=True)
         for file in ("vocab.json", "merges.txt", "tokenizer_config.json"):
             link(folder / "tokenizer" / file, EMOJI / file)
+    save_random_pipeline(folder, config["hidden_size"])
     return folder
 
 

@@ -19,7 +19,7 @@ from packaging.requirements import Requirement
 import helpers
 
 MODULES = sorted((ROOT / "helpers").glob("*.py"))
-ORDER = ["checkpoints", "tokens", "embeddings", "images", "artwork", "figures"]
+ORDER = ["checkpoints", "tokens", "embeddings", "images", "artwork", "diffusion", "figures"]
 ALONE = ["arithmetic"]  # knows tensors and nothing else of this package
 
 
@@ -39,7 +39,7 @@ import helpers
 print(time.perf_counter() - began)
 heavy = ("torch", "transformers", "matplotlib", "numpy", "PIL")
 print([name for name in heavy if name in sys.modules])
-for name in ("arithmetic", "images", "artwork", "figures"):
+for name in ("arithmetic", "images", "artwork", "diffusion", "figures"):
     __import__(f"helpers.{name}")  # the modules too wait until they are used
 print([name for name in heavy if name in sys.modules])
 """
@@ -65,7 +65,7 @@ def test_public_names() -> None:
     seen = {alias.name: node.module for node in imports for alias in node.names}
     assert seen == helpers._HOME
     # every public function and class of the new modules is reachable
-    for module in ("arithmetic", "images", "artwork", "figures"):
+    for module in ("arithmetic", "images", "artwork", "diffusion", "figures"):
         tree = ast.parse((ROOT / "helpers" / f"{module}.py").read_text(encoding="utf-8"))
         defined = {n.name for n in tree.body if isinstance(n, ast.FunctionDef | ast.ClassDef)}
         public = {name for name in defined if not name.startswith("_")} - {"as_rgb"}
