@@ -216,7 +216,7 @@ def test_everything_that_is_shipped_is_packaged() -> None:
     assert EMOJI / "README.md" in packaged
     assert package / "data" / "LICENSE-APACHE" in packaged
     total = sum(file.stat().st_size for file in shipped)
-    assert total < 30_000_000
+    assert total < 55_000_000  # two models of at most 25 MB, and the drawings
 
 
 def run_make(folder: Path, *arguments: str, **environment: str) -> str:
@@ -295,9 +295,13 @@ def test_notice_names_every_source() -> None:
 
 def test_the_code_of_the_readme_runs(capsys: pytest.CaptureFixture[str]) -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    (code,) = re.findall(r"(?s)```python\n(.*?)```", readme)
+    code, drawing = re.findall(r"(?s)```python\n(.*?)```", readme)
     exec(code, {})
     shapes, answer = capsys.readouterr().out.splitlines()
     assert shapes.startswith("Embeddings(last_hidden_state (3, 77, ")
     assert answer in helpers.load_artwork().names
     assert f"{len(helpers.load_artwork()):,} drawings" in code
+    space: dict[str, object] = {}
+    exec(drawing, space)
+    (picture,) = space["pictures"]
+    assert picture.size == (64, 64)

@@ -4,8 +4,9 @@ Every figure is computed from ``helpers/models/emoji-diffusion`` and ``helpers/m
 disk: one picture a concept, its seed the concept's number, 20 steps, one guidance scale for all. The judges
 are the shipped CLIP, asked for the nearest of all names, and plain pixels, asked for the nearest training
 picture; the artist's own drawings, and these drawings sent through the autoencoder, stand beside.
-Composition is judged by rules on pixels alone. Results go to ``results.json``, tables to ``README.md`` and
-all pictures to ``contact_sheet.webp``, in the model's folder.
+Composition is judged by rules on pixels alone. Results go to ``results.json``, tables to ``README.md``,
+all pictures to ``contact_sheet.webp`` and walks between two prompts to ``film_strip.webp``, in the model's
+folder.
 """
 
 from __future__ import annotations
@@ -21,15 +22,19 @@ from data import OUTPUT, SIZE
 from evaluate import Tower, coarse, top, two, write_card
 from pictures import COLOURS
 from PIL import Image
-from pipeline import SHIPPED, digest, load
+from pipeline import SHIPPED, digest, load, text_rows
 from tqdm import tqdm
 from train import POSITIONS, with_article
 from transformers import CLIPModel
 from world import ARTIST, Scene, draw, members, prompt
 
+from helpers.diffusion import GUIDANCE
+
 LOGS = {"autoencoder": OUTPUT.parent / "vae_log.jsonl", "U-Net": OUTPUT.parent / "unet_log.jsonl"}
-STEPS, GUIDANCE = 20, 3.0
+STEPS = 20
 COLUMNS = 40
+WALKS = (("dog face", "skunk"), ("fox", "frog"), ("pizza", "rocket"), ("red heart", "blue circle"), ("man farmer", "woman astronaut"))  # fmt: skip
+FRAMES = 13  # of a walk, its ends included
 # Ground, size and place are asked of these: everyday things from all over the world, and dark, light and
 # coloured ones, because a ground may be mistaken for a part of the drawing.
 ASKED = (
@@ -41,13 +46,16 @@ ASKED = (
 
 
 @torch.inference_mode()
-def paint(pipe, prompts: list[str], seeds: list[int], guidance: float = GUIDANCE) -> torch.Tensor:
-    """One picture a prompt, uint8 (n, 3, 64, 64): what a reader gets and saves."""
+def paint(
+    pipe, prompts: list[str] | torch.Tensor, seeds: list[int], guidance: float = GUIDANCE
+) -> torch.Tensor:
+    """One picture a prompt, or a stack of rows: uint8 (n, 3, 64, 64), what a reader gets and saves."""
+    told = "prompt_embeds" if isinstance(prompts, torch.Tensor) else "prompt"
     pictures = []
     for start in tqdm(range(0, len(prompts), 32), desc="pictures", leave=False, disable=None):
         part = slice(start, start + 32)
         result = pipe(
-            prompts[part],
+            **{told: prompts[part]},
             num_inference_steps=STEPS,
             guidance_scale=guidance,
             generator=[torch.Generator().manual_seed(seed) for seed in seeds[part]],
@@ -184,6 +192,13 @@ def through_autoencoder(pipe, pixels: torch.Tensor) -> torch.Tensor:
     return torch.cat(parts).clamp(-1, 1)
 
 
+def walk(pipe, start: str, end: str) -> torch.Tensor:
+    """From one prompt to another, all 77 rows mixed step by step, the noise the same: uint8 pictures."""
+    rows = text_rows([start, end], pipe.text_encoder, pipe.tokenizer).float()
+    way = torch.linspace(0, 1, FRAMES)[:, None, None]
+    return paint(pipe, torch.lerp(rows[:1], rows[1:], way), [0] * FRAMES)
+
+
 def contact_sheet(pictures: torch.Tensor, columns: int = COLUMNS) -> Image.Image:
     """uint8 pictures side by side, in order."""
     count = -(-len(pictures) // columns)
@@ -202,8 +217,8 @@ def size(folder: Path = SHIPPED) -> dict[str, int]:
     }
 
 
-def measure() -> tuple[dict, torch.Tensor]:
-    """Everything, and the pictures of all concepts."""
+def measure() -> tuple[dict, torch.Tensor, torch.Tensor]:
+    """Everything, the pictures of all concepts, and those of the walks."""
     data = torch.load(OUTPUT)
     chosen = members(data)
     names = [prompt(entry["name"]) for entry in data["concepts"]]
@@ -254,7 +269,7 @@ def measure() -> tuple[dict, torch.Tensor]:
     stored = SHIPPED / "results.json"
     if not result["curve"] and stored.exists():
         result["curve"] = json.loads(stored.read_text(encoding="utf-8")).get("curve", {})
-    return result, pictures
+    return result, pictures, torch.cat([walk(pipe, *ends) for ends in WALKS])
 
 
 def tables(r: dict) -> str:
@@ -321,13 +336,14 @@ def main() -> None:
     arguments = parser.parse_args()
     if not OUTPUT.exists():
         raise SystemExit("No pictures yet. Run `npm ci && python data.py` in this folder first.")
-    result, pictures = measure()
+    result, pictures, walks = measure()
     print(tables(result))
     if not arguments.dry:
         (SHIPPED / "results.json").write_text(
             json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
         )
         contact_sheet(pictures).save(SHIPPED / "contact_sheet.webp", quality=85, method=6)
+        contact_sheet(walks, FRAMES).save(SHIPPED / "film_strip.webp", quality=90, method=6)
         write_card(tables(result), SHIPPED / "README.md")
 
 
