@@ -217,9 +217,8 @@ def _folder(clip: Clip) -> tuple[Path, str | None]:
     folder = Path(clip.name).expanduser()
     if folder.is_dir():
         folder = folder.parent if folder.name == "text_encoder" else folder
-        half = any((folder / "unet").glob("*.fp16.safetensors"))
-        plain = (folder / "unet" / "diffusion_pytorch_model.safetensors").is_file()
-        return folder, "fp16" if half and not plain else None
+        names = [file.name for file in (folder / "unet").glob("*.safetensors")]
+        return folder, "fp16" if names and all(".fp16" in name for name in names) else None
     repo, _, revision = clip.name.partition("@")
     return _download(clip, repo, revision or None, 0)
 
@@ -245,7 +244,7 @@ def _download(clip: Clip, repo: str, revision: str | None, size: int) -> tuple[P
                 folder = StableDiffusionPipeline.download(
                     repo, variant=variant, local_files_only=True, **wanted
                 )
-            if all(any((Path(folder) / part).glob("*.safetensors")) for part in PARTS):
+            if _is_whole(Path(folder), variant):
                 return Path(folder), variant
         except Exception:  # noqa: S112 - differs between versions; all of it means "not here"
             continue
@@ -258,6 +257,16 @@ def _download(clip: Clip, repo: str, revision: str | None, size: int) -> tuple[P
             if variant is None or not isinstance(error, ValueError):
                 raise _hub_error(repo, error) from None
     raise AssertionError("the last variant is None, which returns or raises")
+
+
+def _is_whole(folder: Path, variant: str | None) -> bool:
+    """Whether a snapshot holds the weights of every part in this variant."""
+    index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
+    parts = [*PARTS, *(["safety_checker"] if any(index.get("safety_checker") or ()) else [])]
+    half = [
+        {".fp16" in file.name for file in (folder / part).glob("*.safetensors")} for part in parts
+    ]
+    return all((variant is not None) in kinds for kinds in half)
 
 
 def _check_index(name: str, folder: Path) -> None:

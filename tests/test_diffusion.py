@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save_file
 
 from helpers import CHECKPOINTS, embed, load_artwork, load_clip, load_pipeline, paint
 from helpers.checkpoints import CheckpointError
+from helpers.diffusion import _is_whole
 
 DIFFUSION = EMOJI.parent / "emoji-diffusion"
 WEIGHTS = "diffusion_pytorch_model.safetensors"
@@ -124,6 +125,22 @@ def test_files_in_half_precision_alone_will_do(sd_folder, painted) -> None:
         (folder / part / WEIGHTS).rename(folder / part / "diffusion_pytorch_model.fp16.safetensors")
     pipe = load_pipeline(load_clip(folder, device="cpu"))
     assert np.array_equal(pixels(paint(pipe, PROMPTS)), painted)
+
+
+def test_a_snapshot_that_lacks_a_part_is_not_whole(sd_folder) -> None:
+    folder = sd_folder()
+    assert _is_whole(folder, None)
+    assert not _is_whole(folder, "fp16")
+    rewrite(folder / "model_index.json", lambda i: i | {"safety_checker": ["a", "b"]})
+    assert not _is_whole(folder, None)
+    (folder / "safety_checker").mkdir()
+    (folder / "safety_checker" / "model.safetensors").touch()
+    assert _is_whole(folder, None)
+    for part in ("unet", "vae", "safety_checker"):
+        (weights,) = (folder / part).glob("*.safetensors")
+        weights.rename(weights.with_suffix(".fp16.safetensors"))
+        assert not _is_whole(folder, None)
+        assert _is_whole(folder, "fp16") == (part == "safety_checker")
 
 
 def test_the_safety_checker_stays(sd_folder) -> None:
