@@ -162,7 +162,8 @@ def heatmap(
         middle = (image.norm.vmin + image.norm.vmax) / 2
         for (row, column), value in np.ndenumerate(table):
             colour = "black" if value > middle else "white"
-            ax.text(column, row, f"{value:.2f}", ha="center", va="center", color=colour, fontsize=8)
+            rounded = f"{round(value, 2) + 0.0:.2f}"  # + 0.0 turns -0.0 into 0.0
+            ax.text(column, row, rounded, ha="center", va="center", color=colour, fontsize=8)
     fig.alt = alt
     return fig
 

@@ -42,6 +42,12 @@ def test_heatmap(array) -> None:
     fig.draw_without_rendering()
 
 
+def test_heatmap_writes_no_minus_zero() -> None:
+    words = {"title": "t", "xlabel": "x", "ylabel": "y", "alt": "a"}
+    fig = heatmap([[-0.001, -0.25, 1.0]], annotate=True, **words)
+    assert [text.get_text() for text in fig.axes[0].texts] == ["0.00", "-0.25", "1.00"]
+
+
 def test_heatmap_of_what_is_no_table() -> None:
     words = {"title": "t", "xlabel": "x", "ylabel": "y", "alt": "a"}
     with pytest.raises(ValueError, match="rows, columns"):
