@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -87,8 +88,10 @@ def load_pipeline(clip: Clip) -> StableDiffusionPipeline:
     if clip.device.type == "cpu":
         # plain matrix products: at the shipped model's size a quarter faster than the fused kernel
         pipe.unet.set_attn_processor(AttnProcessor())
-    # tqdm's delay: a bar appears only if the work takes longer than two seconds
-    pipe.set_progress_bar_config(desc="steps", leave=False, delay=2)
+    # tqdm's delay: a bar appears only if the work takes longer than two seconds. Recent diffusers
+    # passes tqdm a disable of its own, which would override this variable of tqdm's.
+    silent = os.environ.get("TQDM_DISABLE", "").strip().lower() not in ("", "0", "false")
+    pipe.set_progress_bar_config(desc="steps", leave=False, delay=2, disable=silent)
     _clips[pipe] = clip
     return pipe
 

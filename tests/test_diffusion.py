@@ -114,6 +114,17 @@ def test_loading_and_painting_are_quiet(capfd, clip) -> None:
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.parametrize(("said", "shown"), [("1", False), ("", True), ("0", True)])
+def test_bars_are_for_slow_machines_only_and_can_be_turned_off(
+    clip, monkeypatch, capfd, said: str, shown: bool
+) -> None:
+    monkeypatch.setenv("TQDM_DISABLE", said)
+    pipe = load_pipeline(clip)
+    pipe.set_progress_bar_config(**pipe._progress_bar_config | {"delay": 0})  # a slow machine
+    paint(pipe, "fox", steps=2)
+    assert ("steps" in capfd.readouterr().err) == shown
+
+
 def test_a_folder_gives_what_the_name_gives(sd_folder, painted) -> None:
     pipe = load_pipeline(load_clip(sd_folder(), device="cpu"))
     assert np.array_equal(pixels(paint(pipe, PROMPTS)), painted)
