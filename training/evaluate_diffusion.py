@@ -33,7 +33,7 @@ from helpers.diffusion import GUIDANCE
 LOGS = {"autoencoder": OUTPUT.parent / "vae_log.jsonl", "U-Net": OUTPUT.parent / "unet_log.jsonl"}
 STEPS = 20
 COLUMNS = 40
-WALKS = (("dog face", "skunk"), ("fox", "frog"), ("pizza", "rocket"), ("red heart", "blue circle"), ("man farmer", "woman astronaut"))  # fmt: skip
+WALKS = (("dog face", "skunk"), ("fox", "frog"), ("pizza", "rocket"), ("red heart", "blue circle"), ("man farmer", "woman firefighter"))  # fmt: skip
 FRAMES = 13  # of a walk, its ends included
 # Ground, size and place are asked of these: everyday things from all over the world, and dark, light and
 # coloured ones, because a ground may be mistaken for a part of the drawing.
