@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -149,6 +150,10 @@ def paint(
     numbers = _seeds(seeds, len(rows))
     if not isinstance(steps, int) or isinstance(steps, bool) or steps < 1:
         raise ValueError(f"steps is {steps!r}; it must be a whole number from 1 on.")
+    if isinstance(guidance_scale, bool) or not isinstance(guidance_scale, int | float):
+        raise TypeError(f"guidance_scale is {guidance_scale!r}; it must be a number.")
+    if not math.isfinite(guidance_scale):
+        raise ValueError(f"guidance_scale is {guidance_scale}; it must be a finite number.")
     side = pipe.unet.config.sample_size * pipe.vae_scale_factor
     together = max(1, min(PICTURES_AT_ONCE, PIXELS_AT_ONCE // side**2))
     images = []

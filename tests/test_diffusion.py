@@ -406,6 +406,9 @@ def test_bad_rows(pipe, rows, change: Callable, error: type, says: str) -> None:
         ({"seeds": True}, TypeError, "seeds must be a whole number"),
         ({"steps": 0}, ValueError, "steps is 0"),
         ({"steps": 2.5}, ValueError, "steps is 2.5"),
+        ({"guidance_scale": "4"}, TypeError, "guidance_scale is '4'"),
+        ({"guidance_scale": None}, TypeError, "guidance_scale is None"),
+        ({"guidance_scale": float("nan")}, ValueError, "guidance_scale is nan"),
         ({"negative": ["a", "b"]}, ValueError, "negative has 2 stacks of rows for 3 prompts"),
     ],
 )
