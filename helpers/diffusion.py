@@ -74,12 +74,14 @@ def load_pipeline(clip: Clip) -> StableDiffusionPipeline:
             pipe = StableDiffusionPipeline.from_pretrained(
                 folder,
                 **parts,
-                text_encoder=_text_encoder(clip),
-                tokenizer=clip.tokenizer,
+                text_encoder=None,
+                tokenizer=None,
                 variant=variant,
                 use_safetensors=True,
                 local_files_only=True,
             )
+            # not handed over above: before transformers 5 diffusers refuses a fast tokenizer there
+            pipe.register_modules(text_encoder=_text_encoder(clip), tokenizer=clip.tokenizer)
         except Exception as error:
             raise _unreadable(clip.name, "the pipeline", error) from None
         # .to() after loading: the dtype argument of from_pretrained differs between versions
