@@ -23,11 +23,11 @@ help: ## show this list
 # Notebooks run in their own folder, so the path of a checkpoint that is a folder is made absolute.
 ABSOLUTE := if [ -d "$$CLIP_CHECKPOINT" ]; then CLIP_CHECKPOINT="$$(cd "$$CLIP_CHECKPOINT" && pwd)"; fi;
 
-# In the pages, links to notebooks become links to pages.
+# In the pages, links to notebooks become links to pages; the pages lie one folder deeper.
 notebooks: $(READY) ## run every notebook; readable pages go to build/html
 	$(ABSOLUTE) $(PAGES) --output-dir=build/html
 	@for page in build/html/*.html; do \
-		sed -e 's#href="\([0-9a-z_]*\)\.ipynb"#href="\1.html"#g' -e 's#href="\.\./README\.md"#href="../../README.md"#g' \
+		sed -e 's#href="\([0-9a-z_]*\)\.ipynb"#href="\1.html"#g' -e 's#href="\.\./#href="../../#g' \
 			"$$page" > "$$page.new" && mv "$$page.new" "$$page" || exit 1; \
 	done
 	@echo "Done. Open the pages in build/html in a browser:"

@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from transformers import CLIPTextModel
 
 WAY_OUT = 'load_pipeline(load_clip("emoji")) needs no download.'
+RESTORE = (
+    "The files that come with the series are damaged: in a clone, "
+    "'git checkout -- helpers/models/emoji-diffusion' restores them; else install it again."
+)
 PARTS = ("unet", "vae")
 PIXELS_AT_ONCE = 4 * 512 * 512  # four pictures of Stable Diffusion 1's size fit a small GPU
 PICTURES_AT_ONCE = 16
@@ -54,10 +58,20 @@ def load_pipeline(clip: Clip) -> StableDiffusionPipeline:
     """
     check_clip(clip)
     with _quiet():
-        from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
-        from diffusers.models.attention_processor import AttnProcessor
+        from diffusers import StableDiffusionPipeline  # noqa: F401 - loud the first time
 
-    folder, variant = _folder(clip)
+    try:
+        return _load(clip, *_folder(clip))
+    except CheckpointError as error:
+        if clip.name != "emoji":
+            raise
+        raise CheckpointError(str(error).replace(WAY_OUT, RESTORE)) from None
+
+
+def _load(clip: Clip, folder: Path, variant: str | None) -> StableDiffusionPipeline:
+    from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
+    from diffusers.models.attention_processor import AttnProcessor
+
     _check_index(clip.name, folder)
     with _quiet():
         parts = {
@@ -103,7 +117,7 @@ def paint(
     pipe: StableDiffusionPipeline,
     prompts: str | Sequence[str] | Embeddings | torch.Tensor,
     *,
-    negative: str | torch.Tensor = "",
+    negative: str | Sequence[str] | Embeddings | torch.Tensor = "",
     seeds: int | Sequence[int] = 0,
     guidance_scale: float = GUIDANCE,
     steps: int = 20,
@@ -117,13 +131,14 @@ def paint(
         pipe: what ``load_pipeline`` returned.
         prompts: a string, a list of strings, what ``embed`` returned, or rows, (n, L, d) or (L, d),
             known in diffusers as ``prompt_embeds``.
-        negative: what guidance leads away from: a string for all, or rows (1, L, d), (L, d) or
-            (n, L, d). ``""`` is the empty prompt, which diffusers takes too when told nothing.
+        negative: what guidance leads away from: a string for all, a list of one for each, or rows
+            (1, L, d), (L, d) or (n, L, d). ``""`` is the empty prompt, which diffusers takes too
+            when told nothing.
         seeds: one for all pictures, so that only the prompts differ, or a list of one for each.
         guidance_scale: how far to go from the negative's answer toward the prompt's, and beyond it
             (classifier-free guidance, Ho & Salimans 2022). 1 or less: without guidance, the
             negative is not looked at.
-        steps: of the scheduler.
+        steps: of the scheduler, 1 to as many as it has (1000 in all of these).
 
     Returns:
         PIL images, RGB, of the size the U-Net was made for.
@@ -146,12 +161,13 @@ def paint(
     if away.shape[1] != rows.shape[1]:
         raise ValueError(
             f"negative has {away.shape[1]} rows and the prompts have {rows.shape[1]}; "
-            "both need the same number."
+            "both need the same number. (paint reads last_hidden_state, not pooled vectors.)"
         )
     away = away.expand(len(rows), -1, -1)
     numbers = _seeds(seeds, len(rows))
-    if not isinstance(steps, int) or isinstance(steps, bool) or steps < 1:
-        raise ValueError(f"steps is {steps!r}; it must be a whole number from 1 on.")
+    most = pipe.scheduler.config.num_train_timesteps
+    if not isinstance(steps, int) or isinstance(steps, bool) or not 1 <= steps <= most:
+        raise ValueError(f"steps is {steps!r}; it must be a whole number from 1 to {most}.")
     if isinstance(guidance_scale, bool) or not isinstance(guidance_scale, int | float):
         raise TypeError(f"guidance_scale is {guidance_scale!r}; it must be a number.")
     if not math.isfinite(guidance_scale):
@@ -178,6 +194,8 @@ def _rows(pipe: StableDiffusionPipeline, given: Any, what: str) -> torch.Tensor:
     """Text or rows as rows (n, L, d) on the U-Net's device, in its dtype, checked."""
     import torch
 
+    if isinstance(given, list | tuple) and any(isinstance(g, torch.Tensor) for g in given):
+        raise TypeError(f"{what} is a list of tensors; join them: torch.stack(list).")
     if isinstance(given, str | list | tuple):
         given = embed(_clips[pipe], given)
     rows = given.last_hidden_state if isinstance(given, Embeddings) else given
@@ -203,6 +221,8 @@ def _seeds(seeds: Any, n: int) -> list[int]:
     numbers = list(seeds) if isinstance(seeds, list | tuple | range) else [seeds] * n
     if not all(isinstance(s, int) and not isinstance(s, bool) for s in numbers):
         raise TypeError("seeds must be a whole number, or a list of them.")
+    if not all(0 <= s < 2**63 for s in numbers):
+        raise ValueError("a seed must lie between 0 and 2**63 - 1.")
     if len(numbers) != n:
         raise ValueError(f"{len(numbers)} seeds for {n} pictures; pass one for each, or one.")
     return numbers
@@ -355,7 +375,7 @@ def _quiet() -> Iterator[None]:
     from diffusers.utils import logging as library
 
     verbosity, bars = library.get_verbosity(), library.is_progress_bar_enabled()
-    library.set_verbosity_error()
+    library.set_verbosity(logging.CRITICAL)  # it also logs the errors that it raises
     library.disable_progress_bar()
     try:
         yield

@@ -220,7 +220,10 @@ def picture_grid(
     for ax, image, text in zip(axes, images, texts, strict=False):
         ax.imshow(image, cmap="gray", interpolation="lanczos")
         ax.text(0.5, -0.06, text, transform=ax.transAxes, ha="center", va="top", fontsize=8)
-    fig.suptitle(_literal(title), fontsize="large")
+    few = len(images) < columns  # the title stands above them, not above empty places
+    fig.suptitle(
+        _literal(title), fontsize="large", x=0.01 if few else 0.5, ha="left" if few else "center"
+    )
     if xlabel:
         fig.supxlabel(_literal(xlabel), fontsize="medium")
     fig.alt = alt or f"{title}. Pictures, in order: {'; '.join(labels)}."

@@ -196,6 +196,23 @@ def test_missing_files(sd_folder, missing: str, says: str) -> None:
     assert caught.value.__suppress_context__
 
 
+def test_damaged_files_of_the_series_say_how_to_get_them_back(
+    clip, tmp_path: Path, monkeypatch, capfd
+) -> None:
+    from helpers import diffusion
+
+    folder = tmp_path / "models" / "emoji-diffusion"
+    shutil.copytree(DIFFUSION, folder)
+    (folder / "unet" / WEIGHTS).unlink()
+    monkeypatch.setattr(diffusion, "__file__", str(tmp_path / "diffusion.py"))
+    with pytest.raises(
+        CheckpointError, match="git checkout -- helpers/models/emoji-diff"
+    ) as caught:
+        load_pipeline(clip)
+    assert "needs no download" not in str(caught.value)
+    assert capfd.readouterr() == ("", "")
+
+
 def test_a_weight_that_is_missing_is_not_made_up(sd_folder) -> None:
     folder = sd_folder()
     rewrite(
@@ -386,6 +403,7 @@ def test_rows_of_another_dtype(pipe, rows, painted, dtype: torch.dtype) -> None:
         (lambda r: r.long(), TypeError, "torch.int64"),
         (lambda r: r.numpy(), TypeError, "ndarray"),
         (lambda r: None, TypeError, "NoneType"),
+        (lambda r: [*r], TypeError, "torch.stack"),
         (lambda r: [], ValueError, "list of texts is empty"),
         (lambda r: [1, 2], TypeError, "not of texts"),
     ],
@@ -404,7 +422,10 @@ def test_bad_rows(pipe, rows, change: Callable, error: type, says: str) -> None:
         ({"seeds": [1, 2]}, ValueError, "2 seeds for 3 pictures"),
         ({"seeds": 0.5}, TypeError, "seeds must be a whole number"),
         ({"seeds": True}, TypeError, "seeds must be a whole number"),
+        ({"seeds": -1}, ValueError, "between 0 and"),
+        ({"seeds": 2**70}, ValueError, "between 0 and"),
         ({"steps": 0}, ValueError, "steps is 0"),
+        ({"steps": 1001}, ValueError, "from 1 to 1000"),
         ({"steps": 2.5}, ValueError, "steps is 2.5"),
         ({"guidance_scale": "4"}, TypeError, "guidance_scale is '4'"),
         ({"guidance_scale": None}, TypeError, "guidance_scale is None"),

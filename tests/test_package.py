@@ -293,7 +293,9 @@ def test_notice_names_every_source() -> None:
         assert (ROOT / file).exists(), file
 
 
-def test_the_code_of_the_readme_runs(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_code_of_the_readme_runs(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     code, drawing = re.findall(r"(?s)```python\n(.*?)```", readme)
     exec(code, {})
@@ -302,6 +304,8 @@ def test_the_code_of_the_readme_runs(capsys: pytest.CaptureFixture[str]) -> None
     assert answer in helpers.load_artwork().names
     assert f"{len(helpers.load_artwork()):,} drawings" in code
     space: dict[str, object] = {}
+    monkeypatch.chdir(tmp_path)  # it saves a picture
     exec(drawing, space)
+    assert (tmp_path / "fox-frog.png").exists()
     (picture,) = space["pictures"]
     assert picture.size == (64, 64)
