@@ -16,7 +16,7 @@ from conftest import ROOT
 from nbformat import v4
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-LARGEST = 1_600_000  # bytes; pages of this size still open on GitHub and on a slow line
+LARGEST = 1_000_000  # bytes
 
 RULES: list[Callable[[Any], list[str]]] = [
     rules.not_compared,
