@@ -117,10 +117,10 @@ def paint(
     pipe: StableDiffusionPipeline,
     prompts: str | Sequence[str] | Embeddings | torch.Tensor,
     *,
-    negative: str | Sequence[str] | Embeddings | torch.Tensor = "",
+    negative_prompt: str | Sequence[str] | Embeddings | torch.Tensor = "",
     seeds: int | Sequence[int] = 0,
     guidance_scale: float = GUIDANCE,
-    steps: int = 20,
+    num_inference_steps: int = 20,
 ) -> list[Image]:
     """Draw one picture for each prompt, or for each stack of rows.
 
@@ -131,14 +131,14 @@ def paint(
         pipe: what ``load_pipeline`` returned.
         prompts: a string, a list of strings, what ``embed`` returned, or rows, (n, L, d) or (L, d),
             known in diffusers as ``prompt_embeds``.
-        negative: what guidance leads away from: a string for all, a list of one for each, or rows
-            (1, L, d), (L, d) or (n, L, d). ``""`` is the empty prompt, which diffusers takes too
-            when told nothing.
+        negative_prompt: what guidance leads away from: a string for all, a list of one for each,
+            or rows (1, L, d), (L, d) or (n, L, d). ``""`` is the empty prompt, which diffusers
+            takes too when told nothing.
         seeds: one for all pictures, so that only the prompts differ, or a list of one for each.
-        guidance_scale: how far to go from the negative's answer toward the prompt's, and beyond it
-            (classifier-free guidance, Ho & Salimans 2022). 1 or less: without guidance, the
-            negative is not looked at.
-        steps: of the scheduler, 1 to as many as it has (1000 in all of these).
+        guidance_scale: how far to go from the negative prompt's answer toward the prompt's, and
+            beyond it (classifier-free guidance, Ho & Salimans 2022). 1 or less: without guidance,
+            the negative prompt is not looked at.
+        num_inference_steps: of the scheduler, 1 to as many as it has (1000 in all of these).
 
     Returns:
         PIL images, RGB, of the size the U-Net was made for.
@@ -155,19 +155,22 @@ def paint(
             "pipe = load_pipeline(load_clip()), then paint(pipe, text)."
         )
     rows = _rows(pipe, prompts, "prompts")
-    away = _rows(pipe, negative, "negative")
+    away = _rows(pipe, negative_prompt, "negative_prompt")
     if len(away) not in (1, len(rows)):
-        raise ValueError(f"negative has {len(away)} stacks of rows for {len(rows)} prompts.")
+        raise ValueError(f"negative_prompt has {len(away)} stacks of rows for {len(rows)} prompts.")
     if away.shape[1] != rows.shape[1]:
         raise ValueError(
-            f"negative has {away.shape[1]} rows and the prompts have {rows.shape[1]}; "
+            f"negative_prompt has {away.shape[1]} rows and the prompts have {rows.shape[1]}; "
             "both need the same number. (paint reads last_hidden_state, not pooled vectors.)"
         )
     away = away.expand(len(rows), -1, -1)
     numbers = _seeds(seeds, len(rows))
     most = pipe.scheduler.config.num_train_timesteps
+    steps = num_inference_steps
     if not isinstance(steps, int) or isinstance(steps, bool) or not 1 <= steps <= most:
-        raise ValueError(f"steps is {steps!r}; it must be a whole number from 1 to {most}.")
+        raise ValueError(
+            f"num_inference_steps is {steps!r}; it must be a whole number from 1 to {most}."
+        )
     if isinstance(guidance_scale, bool) or not isinstance(guidance_scale, int | float):
         raise TypeError(f"guidance_scale is {guidance_scale!r}; it must be a number.")
     if not math.isfinite(guidance_scale):

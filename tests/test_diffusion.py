@@ -110,7 +110,7 @@ def test_the_parts_are_diffusers_own(clip, pipe) -> None:
 
 
 def test_loading_and_painting_are_quiet(capfd, clip) -> None:
-    paint(load_pipeline(clip), "fox", steps=2)
+    paint(load_pipeline(clip), "fox", num_inference_steps=2)
     assert capfd.readouterr() == ("", "")
 
 
@@ -121,7 +121,7 @@ def test_bars_are_for_slow_machines_only_and_can_be_turned_off(
     monkeypatch.setenv("TQDM_DISABLE", said)
     pipe = load_pipeline(clip)
     pipe.set_progress_bar_config(**pipe._progress_bar_config | {"delay": 0})  # a slow machine
-    paint(pipe, "fox", steps=2)
+    paint(pipe, "fox", num_inference_steps=2)
     assert ("steps" in capfd.readouterr().err) == shown
 
 
@@ -279,7 +279,7 @@ def test_true_geometries(size: str, request) -> None:
     clip = load_clip(request.getfixturevalue(f"{size}_folder"), device="cpu")
     pipe = load_pipeline(clip)
     assert pipe.unet.config.cross_attention_dim == clip.text_config.hidden_size
-    first, second = paint(pipe, ["a fox", "a pizza"], steps=3)
+    first, second = paint(pipe, ["a fox", "a pizza"], num_inference_steps=3)
     assert first.size == second.size
     assert not np.array_equal(pixels([first]), pixels([second]))
 
@@ -299,7 +299,7 @@ def test_real_pipelines(name: str) -> None:
     text = "a photo of a fox"
     theirs = pipe.encode_prompt(text, clip.device, 1, False)[0]
     assert torch.equal(theirs, embed(clip, text).last_hidden_state)
-    first, second = (pixels(paint(pipe, text, steps=4)) for _ in range(2))
+    first, second = (pixels(paint(pipe, text, num_inference_steps=4)) for _ in range(2))
     assert np.array_equal(first, second)
 
 
@@ -347,7 +347,7 @@ def test_the_library_draws_the_same(pipe, painted) -> None:
 
 def test_many_pictures_come_in_order(pipe) -> None:
     many = ["red circle", "blue circle"] * 9
-    images = pixels(paint(pipe, many, steps=4))
+    images = pixels(paint(pipe, many, num_inference_steps=4))
     assert len(images) == 18
     assert np.abs(images[::2] - images[0]).max() <= 2
     assert np.abs(images[1::2] - images[1]).max() <= 2
@@ -355,34 +355,41 @@ def test_many_pictures_come_in_order(pipe) -> None:
 
 
 def test_negative(clip, pipe, rows, painted) -> None:
-    assert np.array_equal(pixels(paint(pipe, rows, negative="")), painted)
+    assert np.array_equal(pixels(paint(pipe, rows, negative_prompt="")), painted)
     away = embed(clip, "red").last_hidden_state
-    by_text = pixels(paint(pipe, rows, negative="red"))
+    by_text = pixels(paint(pipe, rows, negative_prompt="red"))
     assert not np.array_equal(by_text, painted)
     for same in (away, away[0], away.expand(3, -1, -1)):
-        assert np.array_equal(pixels(paint(pipe, rows, negative=same)), by_text)
+        assert np.array_equal(pixels(paint(pipe, rows, negative_prompt=same)), by_text)
     # without guidance nobody looks at it
-    alone = [pixels(paint(pipe, rows, negative=n, guidance_scale=1)) for n in ("", "red")]
+    alone = [pixels(paint(pipe, rows, negative_prompt=n, guidance_scale=1)) for n in ("", "red")]
     assert np.array_equal(*alone)
 
 
 def test_rows_are_left_as_they_were(pipe, rows) -> None:
     before = rows.clone()
-    paint(pipe, rows, steps=2)
+    paint(pipe, rows, num_inference_steps=2)
     assert torch.equal(rows, before)
 
 
 def test_more_rows_than_77(clip, pipe, rows) -> None:
     empty = embed(clip, "").last_hidden_state
     long = torch.cat([rows, rows], dim=1)
-    assert len(paint(pipe, long, negative=torch.cat([empty, empty], dim=1), steps=2)) == 3
-    with pytest.raises(ValueError, match="negative has 77 rows and the prompts have 154"):
+    assert (
+        len(
+            paint(
+                pipe, long, negative_prompt=torch.cat([empty, empty], dim=1), num_inference_steps=2
+            )
+        )
+        == 3
+    )
+    with pytest.raises(ValueError, match="negative_prompt has 77 rows and the prompts have 154"):
         paint(pipe, long)
 
 
 def test_a_long_prompt_says_what_it_loses(pipe, caplog) -> None:
-    paint(pipe, "fox " * 75 + "in the snow", steps=1)
-    paint(pipe, "fox", negative="red " * 75 + "in the rain", steps=1)
+    paint(pipe, "fox " * 75 + "in the snow", num_inference_steps=1)
+    paint(pipe, "fox", negative_prompt="red " * 75 + "in the rain", num_inference_steps=1)
     assert "lost: 'in the snow'" in caplog.text
     assert "lost: 'in the rain'" in caplog.text
 
@@ -413,7 +420,7 @@ def test_bad_rows(pipe, rows, change: Callable, error: type, says: str) -> None:
         paint(pipe, change(rows))
     if says != "list of texts is empty":
         with pytest.raises(error, match=says):
-            paint(pipe, rows, negative=change(rows))
+            paint(pipe, rows, negative_prompt=change(rows))
 
 
 @pytest.mark.parametrize(
@@ -424,13 +431,17 @@ def test_bad_rows(pipe, rows, change: Callable, error: type, says: str) -> None:
         ({"seeds": True}, TypeError, "seeds must be a whole number"),
         ({"seeds": -1}, ValueError, "between 0 and"),
         ({"seeds": 2**70}, ValueError, "between 0 and"),
-        ({"steps": 0}, ValueError, "steps is 0"),
-        ({"steps": 1001}, ValueError, "from 1 to 1000"),
-        ({"steps": 2.5}, ValueError, "steps is 2.5"),
+        ({"num_inference_steps": 0}, ValueError, "steps is 0"),
+        ({"num_inference_steps": 1001}, ValueError, "from 1 to 1000"),
+        ({"num_inference_steps": 2.5}, ValueError, "steps is 2.5"),
         ({"guidance_scale": "4"}, TypeError, "guidance_scale is '4'"),
         ({"guidance_scale": None}, TypeError, "guidance_scale is None"),
         ({"guidance_scale": float("nan")}, ValueError, "guidance_scale is nan"),
-        ({"negative": ["a", "b"]}, ValueError, "negative has 2 stacks of rows for 3 prompts"),
+        (
+            {"negative_prompt": ["a", "b"]},
+            ValueError,
+            "negative_prompt has 2 stacks of rows for 3 prompts",
+        ),
     ],
 )
 def test_bad_arguments(pipe, rows, arguments: dict, error: type, says: str) -> None:
