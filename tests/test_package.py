@@ -201,24 +201,6 @@ def test_licence_is_the_same_everywhere() -> None:
     assert "Prose: CC BY 4.0" in readme
 
 
-def test_everything_that_is_shipped_is_packaged() -> None:
-    tool = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]
-    package = ROOT / "helpers"
-    patterns = tool["setuptools"]["package-data"]["helpers"]
-    packaged = {file for pattern in patterns for file in package.glob(pattern) if file.is_file()}
-    shipped = {
-        file
-        for folder in ("models", "data")
-        for file in (package / folder).rglob("*")
-        if file.is_file()
-    }
-    assert packaged == shipped
-    assert EMOJI / "README.md" in packaged
-    assert package / "data" / "LICENSE-APACHE" in packaged
-    total = sum(file.stat().st_size for file in shipped)
-    assert total < 55_000_000  # two models of at most 25 MB, and the drawings
-
-
 def run_make(folder: Path, *arguments: str, **environment: str) -> str:
     """What the Makefile does in an empty folder, with a Python that only tells what it sees."""
     for name in (".venv/bin", "build/html", "models/mine"):
