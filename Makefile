@@ -5,6 +5,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 NOTEBOOKS := $(sort $(wildcard notebooks/*.ipynb))
+# Threads that wait for work sleep instead of spinning: two notebooks at a time would otherwise take
+# each other's cores.
+export OMP_WAIT_POLICY ?= PASSIVE
 # The classic template is the one that writes the alt text of figures into the page.
 # Two notebooks at a time: one spends much of its time on a single core. No bars: a page keeps
 # every step of them.
@@ -46,9 +49,10 @@ test: $(READY) lint ## check the code, the helpers and the stored output of ever
 lab: $(READY) ## open the notebooks in JupyterLab
 	$(ABSOLUTE) $(BIN)/python -m jupyterlab --LabApp.default_url=/lab/tree/notebooks
 
-lint: $(READY) ## check style and format
+lint: $(READY) ## check style, format and types
 	$(BIN)/python -m ruff check
 	$(BIN)/python -m ruff format --check
+	$(BIN)/python -m mypy
 
 format: $(READY) ## put style and format right
 	$(BIN)/python -m ruff check --fix

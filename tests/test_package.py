@@ -134,7 +134,7 @@ def test_both_ways_to_install_name_the_same_versions() -> None:
     pinned = lines(ROOT / "requirements.txt")
     conda = [line[2:] for line in lines(ROOT / "environment.yml") if "==" in line]
     assert conda == pinned
-    assert all(re.fullmatch(r"[A-Za-z_]+==[\w.]+", line) for line in pinned)
+    assert all(re.fullmatch(r"[A-Za-z_-]+==[\w.]+", line) for line in pinned)
 
 
 def test_pins_lie_inside_the_ranges() -> None:
