@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import sys
 
 import numpy as np
 import pytest
-from conftest import EMOJI, ROOT
+from conftest import EMOJI
 from PIL import Image
 
 from helpers import Artwork, load_artwork
@@ -52,8 +51,8 @@ def test_the_names_are_those_the_model_was_measured_on(entries: list[dict]) -> N
 
 
 def test_the_artist_is_held_out_as_it_says() -> None:
-    sys.path.insert(0, str(ROOT / "training"))
-    import data
+
+    from training.artwork import build as data
 
     assert "noto" in data.TRAIN_STYLES
     assert "noto-v1" in data.HELD_OUT_STYLES

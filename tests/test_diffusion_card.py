@@ -5,21 +5,18 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from typing import Any
 
 import pytest
 import torch
-from conftest import EMOJI, ROOT
+from conftest import EMOJI
 from PIL import Image
 from transformers import CLIPModel
 
-sys.path.insert(0, str(ROOT / "training"))
-
-import evaluate
-import evaluate_diffusion
-import pipeline
-from pictures import COLOURS
+from training.clip import evaluate
+from training.clip.data import COLOURS
+from training.diffusion import evaluate as evaluate_diffusion
+from training.diffusion import model as pipeline
 
 SHIPPED = pipeline.SHIPPED
 

@@ -5,27 +5,22 @@ from __future__ import annotations
 import json
 import math
 import re
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from conftest import EMOJI, ROOT
+from conftest import EMOJI
 
-sys.path.insert(0, str(ROOT / "training"))
-
-import data as data_module
-import evaluate_diffusion
-import kernels
-import pipeline
-import vae
-import words
-import world
-from muon import orthogonal
-from pictures import COLOURS
-from train import POSITIONS
+from training.artwork import build as data_module
+from training.clip import words
+from training.clip.data import COLOURS
+from training.clip.train import POSITIONS
+from training.diffusion import evaluate as evaluate_diffusion
+from training.diffusion import kernels, vae, world
+from training.diffusion import model as pipeline
+from training.muon import orthogonal
 
 
 def concept(name: str, subgroup: str = "animal-mammal", *tags: str) -> dict[str, Any]:

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from typing import Any
 
 import pytest
 import torch
-from conftest import EMOJI, ROOT
+from conftest import EMOJI
 
 from helpers import (
     analogy,
@@ -25,10 +24,7 @@ from helpers import (
     remove_direction,
     tokenize,
 )
-
-sys.path.insert(0, str(ROOT / "training"))
-
-import words
+from training.clip import words
 
 RESULTS = json.loads((EMOJI / "results.json").read_text(encoding="utf-8"))
 FAMILIES = words.families(RESULTS["names"])

@@ -5,16 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import sys
 from typing import Any
 
 import pytest
-from conftest import EMOJI, ROOT
+from conftest import EMOJI
 from transformers import CLIPModel
 
-sys.path.insert(0, str(ROOT / "training"))
-
-import evaluate
+from training.clip import evaluate
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 import zlib
 from typing import Any
 
@@ -12,14 +11,9 @@ import pytest
 import torch
 from conftest import EMOJI, ROOT
 
-sys.path.insert(0, str(ROOT / "training"))
-
-import data as data_module
-import evaluate
-import pictures
-import teacher
-import train
-import words
+from training.artwork import build as data_module
+from training.clip import data as pictures
+from training.clip import evaluate, teacher, train, words
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +48,7 @@ def test_the_held_out_artists_are_never_drawn_from() -> None:
 
 
 def test_the_patch_embedding_starts_from_training_drawings_only() -> None:
-    source = (ROOT / "training" / "train.py").read_text(encoding="utf-8")
+    source = (ROOT / "training" / "clip" / "train.py").read_text(encoding="utf-8")
     body = source.split("def _patches_from_data")[1].split("\n    def ")[0]
     assert "self.pictures.trained" in body
     assert 'len(data["pictures"])' not in body

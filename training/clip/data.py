@@ -6,7 +6,8 @@ import math
 
 import torch
 import torch.nn.functional as F
-from data import SIZE, TRAIN_STYLES
+
+from training.artwork.build import SIZE, TRAIN_STYLES
 
 # name and RGB of the grounds a caption can name
 COLOURS = (

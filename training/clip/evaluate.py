@@ -14,12 +14,13 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from clip import SHIPPED, configuration
-from data import HELD_OUT_STYLES, OUTPUT, SIZE, TRAIN_STYLES
-from pictures import COLOURS
-from train import POSITIONS, with_article
 from transformers import CLIPModel, CLIPTokenizer
-from words import CATEGORIES, UNSEEN, UNTAUGHT, families
+
+from training.artwork.build import HELD_OUT_STYLES, OUTPUT, SIZE, TRAIN_STYLES
+from training.clip.data import COLOURS
+from training.clip.model import SHIPPED, configuration
+from training.clip.train import POSITIONS, with_article
+from training.clip.words import CATEGORIES, UNSEEN, UNTAUGHT, families
 
 LOG = OUTPUT.parent / "log.jsonl"
 

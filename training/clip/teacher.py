@@ -11,7 +11,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import torch
-from words import is_held_out
+
+from training.clip.words import is_held_out
 
 
 def sentence_embeddings(texts: list[str], batch: int = 256) -> torch.Tensor:

@@ -12,10 +12,11 @@ import json
 from pathlib import Path
 
 import torch
-from data import OUTPUT, SIZE
 from PIL import Image
 
-SHIPPED = Path(__file__).resolve().parent.parent / "helpers" / "data"
+from training.artwork.build import OUTPUT, SIZE
+
+SHIPPED = Path(__file__).resolve().parents[2] / "helpers" / "data"
 SHEETS = {"noto": {"quality": 90}, "noto-v1": {"lossless": True}}
 COLUMNS = 42
 WHITE = ((255, 255),) * 3  # the extremes of each colour of a picture without a drawing

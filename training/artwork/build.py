@@ -14,7 +14,7 @@ import re
 from collections import defaultdict
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
+HERE = Path(__file__).resolve().parent.parent
 MODULES = HERE / "node_modules"
 OUTPUT = HERE / "build" / "data.pt"
 SIZE = 64

@@ -17,14 +17,15 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from clip import SHIPPED, TaughtEmbedding, configuration, export
-from data import OUTPUT
-from muon import Muon
-from pictures import COLOURS, Pictures
-from teacher import teach
 from torch import nn
 from transformers import CLIPModel, CLIPTokenizer
-from words import is_held_out, is_untaught
+
+from training.artwork.build import OUTPUT
+from training.clip.data import COLOURS, Pictures
+from training.clip.model import SHIPPED, TaughtEmbedding, configuration, export
+from training.clip.teacher import teach
+from training.clip.words import is_held_out, is_untaught
+from training.muon import Muon
 
 BUILD = OUTPUT.parent
 TEMPLATES = (

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
-from tokenizer_files import write_tokenizer
 from torch import nn
 from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPVisionConfig
 
-SHIPPED = Path(__file__).resolve().parent.parent / "helpers" / "models" / "emoji"
+from training.clip.tokenizer import write_tokenizer
+
+SHIPPED = Path(__file__).resolve().parents[2] / "helpers" / "models" / "emoji"
 WIDTH = 128
 
 

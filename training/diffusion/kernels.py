@@ -6,8 +6,9 @@ import time
 from collections.abc import Iterable
 
 import torch
-from muon import Muon, orthogonal
 from torch import nn
+
+from training.muon import Muon, orthogonal
 
 STEPS = 4  # of Newton-Schulz: one less than usual, because they are a third of a step's work here
 

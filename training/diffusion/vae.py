@@ -12,14 +12,15 @@ import time
 
 import torch
 import torch.nn.functional as F
-from data import OUTPUT, SIZE, TRAIN_STYLES
 from diffusers import AutoencoderKL
-from kernels import fast_dtype, optimisers, rate, since
-from pictures import COLOURS
 from PIL import Image
-from pipeline import CHANNELS, new_vae, parameters
 from tqdm import tqdm
-from world import ARTIST, Scene, draw, members, rows
+
+from training.artwork.build import OUTPUT, SIZE, TRAIN_STYLES
+from training.clip.data import COLOURS
+from training.diffusion.kernels import fast_dtype, optimisers, rate, since
+from training.diffusion.model import CHANNELS, new_vae, parameters
+from training.diffusion.world import ARTIST, Scene, draw, members, rows
 
 BUILD = OUTPUT.parent
 CHECKPOINT = BUILD / "vae.pt"

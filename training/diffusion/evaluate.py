@@ -17,18 +17,18 @@ import time
 from pathlib import Path
 
 import torch
-from clip import SHIPPED as CLIP
-from data import OUTPUT, SIZE
-from evaluate import Tower, coarse, top, two, write_card
-from pictures import COLOURS
 from PIL import Image
-from pipeline import SHIPPED, digest, load, text_rows
 from tqdm import tqdm
-from train import POSITIONS, with_article
 from transformers import CLIPModel
-from world import ARTIST, Scene, draw, members, prompt
 
 from helpers.diffusion import GUIDANCE
+from training.artwork.build import OUTPUT, SIZE
+from training.clip.data import COLOURS
+from training.clip.evaluate import Tower, coarse, top, two, write_card
+from training.clip.model import SHIPPED as CLIP
+from training.clip.train import POSITIONS, with_article
+from training.diffusion.model import SHIPPED, digest, load, text_rows
+from training.diffusion.world import ARTIST, Scene, draw, members, prompt
 
 LOGS = {"autoencoder": OUTPUT.parent / "vae_log.jsonl", "U-Net": OUTPUT.parent / "unet_log.jsonl"}
 STEPS = 20

@@ -7,10 +7,11 @@ from collections import Counter
 from typing import NamedTuple
 
 import torch
-from evaluate import place
-from pictures import COLOURS
-from train import POSITIONS, with_article
-from words import is_held_out
+
+from training.clip.data import COLOURS
+from training.clip.evaluate import place
+from training.clip.train import POSITIONS, with_article
+from training.clip.words import is_held_out
 
 # One artist: a prompt then means one picture, and an hour on a CPU is enough to learn a world of them.
 ARTIST = "noto"

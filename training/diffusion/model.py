@@ -14,13 +14,14 @@ import tempfile
 from pathlib import Path
 
 import torch
-from clip import SHIPPED as CLIP
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor
 from safetensors.torch import save_file
 from torch import nn
 from transformers import CLIPTextModel, CLIPTokenizer
 from transformers.utils import logging
+
+from training.clip.model import SHIPPED as CLIP
 
 SHIPPED = CLIP.parent / "emoji-diffusion"
 PIXELS, LATENTS, CHANNELS = 64, 8, 16

@@ -14,10 +14,13 @@ import math
 import time
 
 import torch
-from clip import SHIPPED as CLIP
-from data import OUTPUT
-from kernels import fast_dtype, optimisers, rate, since
-from pipeline import (
+from torch import nn
+from tqdm import tqdm
+
+from training.artwork.build import OUTPUT
+from training.clip.model import SHIPPED as CLIP
+from training.diffusion.kernels import fast_dtype, optimisers, rate, since
+from training.diffusion.model import (
     assemble,
     clip_text,
     digest,
@@ -27,10 +30,8 @@ from pipeline import (
     parameters,
     text_rows,
 )
-from torch import nn
-from tqdm import tqdm
-from vae import save_picture, trained_vae
-from world import Caption, Scene, captions, draw, members, prompt
+from training.diffusion.vae import save_picture, trained_vae
+from training.diffusion.world import Caption, Scene, captions, draw, members, prompt
 
 BUILD = OUTPUT.parent
 CHECKPOINT, BANK = BUILD / "unet.pt", BUILD / "diffusion_bank.pt"
