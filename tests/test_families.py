@@ -1,8 +1,8 @@
 """The arithmetic of words, scored again on the shipped weights: as stored, and above its floors.
 
-``training/evaluate.py`` wrote the scores beside the model, in ``results.json``, with a loop of its
-own. Here the same families (``training/words.py``) go through ``embed``, ``analogy`` and
-``nearest`` instead, so this also says that the helpers do what the scores are about.
+``training/clip/evaluate.py`` wrote the scores beside the model, in ``results.json``, with a loop
+of its own. Here the same families (``training/clip/words.py``) go through ``embed``, ``analogy``
+and ``nearest`` instead, so this also says that the helpers do what the scores are about.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Write the drawings that ship with the helpers: ``python artwork.py``, after ``python data.py``.
+"""Write the drawings that ship with the helpers, from the data set that ``training.artwork.build`` made.
 
 Two sprite sheets on white, 64 pixels a drawing, and ``emoji.json`` with the names. The held-out
 artist is stored without loss, because notebooks measure on these drawings; the other one is for
@@ -9,69 +9,58 @@ asterisk alone.
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
-import torch
 from PIL import Image
 
-from training.artwork.build import OUTPUT, SIZE
+from training import SHIPPED
+from training.artwork import drawn_by, load
+from training.drawing import as_image, sheet
+from training.options import Options
 
-SHIPPED = Path(__file__).resolve().parents[2] / "helpers" / "data"
 SHEETS = {"noto": {"quality": 90}, "noto-v1": {"lossless": True}}
 COLUMNS = 42
-WHITE = ((255, 255),) * 3  # the extremes of each colour of a picture without a drawing
+BLANK = ((255, 255),) * 3  # the extremes of each colour of a picture without a drawing
 
 
-def on_white(drawing: torch.Tensor) -> Image.Image:
-    """An RGBA drawing (4, side, side) uint8 as a picture without transparency."""
-    drawn = Image.fromarray(drawing.permute(1, 2, 0).numpy())
-    picture = Image.new("RGB", drawn.size, "white")
-    picture.paste(drawn, (0, 0), drawn)
-    return picture
+def seen(data: dict, artist: str) -> dict[int, Image.Image]:
+    """One artist's drawings on white, by concept, in the order of the concepts."""
+    drawings = {int(data["concept"][i]): i for i in drawn_by(data, artist).tolist()}
+    pictures = {c: as_image(data["pictures"][drawings[c]]) for c in sorted(drawings)}
+    return {c: picture for c, picture in pictures.items() if picture.getextrema() != BLANK}
 
 
-def sheet(data: dict, artist: str) -> tuple[Image.Image, list[int]]:
-    """All drawings of one artist on white, in the order of the concepts, and those concepts."""
-    mine = (data["style"] == data["styles"].index(artist)).nonzero().squeeze(1)
-    mine = mine[data["concept"][mine].argsort()].tolist()
-    drawings = {int(data["concept"][i]): on_white(data["pictures"][i]) for i in mine}
-    seen = {c: drawing for c, drawing in drawings.items() if drawing.getextrema() != WHITE}
-    canvas = Image.new("RGB", (COLUMNS * SIZE, -(-len(seen) // COLUMNS) * SIZE), "white")
-    for place, drawing in enumerate(seen.values()):
-        canvas.paste(drawing, (place % COLUMNS * SIZE, place // COLUMNS * SIZE))
-    return canvas, list(seen)
+def entry(concept: dict, artists: list[str]) -> dict:
+    """What ``emoji.json`` says of one emoji."""
+    name = concept["name"].lower()
+    return {
+        "name": name,
+        "emoji": concept["emoji"],
+        "group": concept["group"],
+        "keywords": sorted({tag.lower() for tag in concept["tags"]} - {name}),
+        "artists": artists,
+    }
 
 
 def main() -> None:
-    """Write everything."""
-    if not OUTPUT.exists():
-        raise SystemExit("No pictures yet. Run `npm ci && python data.py` in this folder first.")
-    data = torch.load(OUTPUT)
-    SHIPPED.mkdir(exist_ok=True)
+    """Command line."""
+    options = Options(__doc__)
+    options.folder("--folder", SHIPPED / "data", "where to")
+    folder = options.parse_args().folder
+    folder.mkdir(exist_ok=True)
+    data = load()
     drawn: dict[int, list[str]] = {c: [] for c in range(len(data["concepts"]))}
     for artist, how in SHEETS.items():
-        canvas, chosen = sheet(data, artist)
-        canvas.save(SHIPPED / f"{artist}.webp", method=6, **how)
-        for c in chosen:
+        pictures = seen(data, artist)
+        sheet(list(pictures.values()), COLUMNS).save(folder / f"{artist}.webp", method=6, **how)
+        for c in pictures:
             drawn[c].append(artist)
-        print(f"{artist}: {len(chosen)} drawings")
+        print(f"{artist}: {len(pictures)} drawings")
     lines = [
-        json.dumps(
-            {
-                "name": entry["name"].lower(),
-                "emoji": entry["emoji"],
-                "group": entry["group"],
-                "keywords": sorted(
-                    {tag.lower() for tag in entry["tags"]} - {entry["name"].lower()}
-                ),
-                "artists": drawn[c],
-            },
-            ensure_ascii=False,
-        )
-        for c, entry in enumerate(data["concepts"])
+        json.dumps(entry(concept, drawn[c]), ensure_ascii=False)
+        for c, concept in enumerate(data["concepts"])
         if drawn[c]
     ]
-    (SHIPPED / "emoji.json").write_text("[\n" + ",\n".join(lines) + "\n]\n", encoding="utf-8")
+    (folder / "emoji.json").write_text("[\n" + ",\n".join(lines) + "\n]\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,61 +1,109 @@
-"""Batches of drawings on coloured grounds: placed, turned, recoloured, mixed between artists."""
+"""What the CLIP is shown and told: batches of drawings, placed, turned, recoloured, mixed between artists, with captions."""
 
 from __future__ import annotations
 
 import math
+import random
+import re
 
 import torch
 import torch.nn.functional as F
 
-from training.artwork.build import SIZE, TRAIN_STYLES
+from training.artwork import TRAIN_STYLES, drawn_by
+from training.captions import UNSAID, caption
+from training.clip.words import is_held_out
+from training.drawing import COLOURS, PALETTE, SIZE, WHITE, on_ground, premultiplied
 
-# name and RGB of the grounds a caption can name
-COLOURS = (
-    ("white", (255, 255, 255)), ("black", (20, 20, 20)), ("red", (220, 40, 50)), ("orange", (250, 150, 40)),
-    ("yellow", (250, 215, 60)), ("green", (70, 170, 80)), ("blue", (50, 110, 220)), ("purple", (140, 80, 190)),
-    ("pink", (250, 160, 190)), ("brown", (130, 85, 55)), ("gray", (140, 140, 140)), ("cyan", (90, 210, 230)),
-)  # fmt: skip
+# what must not be mirrored: names that tell a direction, families that hold letters
 DIRECTED = (
-    "left",
-    "right",
-    "clock",
-    "o'clock",
-    "thirty",
-    "quarter",
-    "crescent",
-    "gibbous",
-    "arrow",
-    "mirror",
-)
+    "left", "right", "clock", "o'clock", "thirty", "quarter", "crescent", "gibbous", "arrow", "mirror",
+)  # fmt: skip
 LETTERED = {
-    "alphanum",
-    "keycap",
-    "arrow",
-    "time",
-    "math",
-    "punctuation",
-    "av-symbol",
-    "zodiac",
-    "other-symbol",
+    "alphanum", "keycap", "arrow", "time", "math", "punctuation", "av-symbol", "zodiac", "other-symbol",
+}  # fmt: skip
+TEMPLATES = (
+    "{}", "{}", "{}", "{}", "a {}", "a {}", "the {}", "{} emoji", "an emoji of a {}", "a picture of a {}",
+    "a drawing of a {}", "a photo of a {}", "an icon of a {}", "a sticker of a {}", "this is a {}",
+)  # fmt: skip
+# Names say "man" and "woman"; people also say it otherwise, and so do some captions.
+SYNONYMS = {
+    "man": ("male", "male", "guy", "gentleman"),
+    "woman": ("female", "female", "lady", "lady"),
 }
+SIZES = (("small", "tiny"), ("large", "big"))
+SAID = {"colour": 0.35, "size": 0.35, "position": 0.6}  # how often, of what is true of a picture
+
+
+def in_other_words(phrase: str) -> str:
+    """``man farmer`` -> now and then ``guy farmer``."""
+    if random.random() < 0.4:
+        return re.sub(r"\b(man|woman)\b", lambda m: random.choice(SYNONYMS[m[0]]), phrase)
+    return phrase
+
+
+class Captions:
+    """Phrases, which concepts each is true of, and captions made of them."""
+
+    def __init__(self, concepts: list[dict]) -> None:
+        self.names = [entry["name"] for entry in concepts]
+        # only held-out *keywords* are dropped: names are what the held-out words are asked for
+        kept = [
+            [t for t in entry["tags"] if not is_held_out(t) and len(t) < 40] for entry in concepts
+        ]
+        self.phrases = sorted({*self.names, *(tag for tags in kept for tag in tags)})
+        self.index = {phrase: i for i, phrase in enumerate(self.phrases)}
+        self.true = torch.zeros(len(self.phrases), len(concepts), dtype=torch.bool)
+        for c, tags in enumerate(kept):
+            for phrase in (self.names[c], *tags):
+                self.true[self.index[phrase], c] = True
+        count = self.true.sum(1).tolist()
+        self.tags = [[self.index[t] for t in tags] for tags in kept]
+        # a keyword of two emoji says more than one of two hundred
+        self.weights = [[count[i] ** -0.7 for i in tags] for tags in self.tags]
+
+    def phrase(self, c: int, name_share: float = 0.65) -> int:
+        """A phrase for concept ``c``: its name, or a keyword, rare ones more often."""
+        if random.random() < name_share or not self.tags[c]:
+            return self.index[self.names[c]]
+        return random.choices(self.tags[c], self.weights[c])[0]
+
+    def caption(self, phrase: str, colour: int, size: int, position: int) -> str:
+        """The phrase in a template, with those attributes that are to be said."""
+        text = in_other_words(phrase)
+        if size != UNSAID:
+            text = f"{random.choice(SIZES[size])} {text}"
+        return caption(random.choice(TEMPLATES).format(text), position, colour)
+
+    def about(self, batch: dict, n: int) -> tuple[list[str], torch.Tensor, torch.Tensor]:
+        """Captions of the first ``n`` pictures of a batch; the concepts and the pictures each is true of.
+
+        The accidental pairs are among them. (n, concepts) and (n, pictures), bool.
+        """
+        said = {
+            key: torch.where(torch.rand(n) < share, batch[key][:n], UNSAID)
+            for key, share in SAID.items()
+        }
+        phrases = [self.phrase(c) for c in batch["concept"][:n].tolist()]
+        texts = [
+            self.caption(self.phrases[p], *(int(said[key][i]) for key in SAID))
+            for i, p in enumerate(phrases)
+        ]
+        concepts = self.true[phrases]
+        pictures = concepts[:, batch["concept"]]
+        for key in SAID:
+            pictures &= (said[key][:, None] == UNSAID) | (said[key][:, None] == batch[key][None])
+        return texts, concepts, pictures
 
 
 class Pictures:
-    """All training drawings in memory, and batches made from them."""
+    """All drawings in memory, and batches made from those to be trained on."""
 
     def __init__(self, data: dict, device: str) -> None:
         self.device = device
-        self.strength = (
-            1.0  # of mixing, warps, hidden parts and outlines; training lowers it at its end
-        )
-        drawings = data["pictures"].float() / 255
-        drawings[:, :3] *= drawings[
-            :, 3:
-        ]  # premultiplied, so that moving and mixing leave no dark fringe
-        self.drawings = drawings.half()
-        wanted = torch.tensor([s in TRAIN_STYLES for s in data["styles"]])
-        rows = wanted[data["style"]].nonzero().squeeze(1)
-        self.trained = rows.tolist()
+        # of mixing, warps, hidden parts and outlines; training lowers it at its end
+        self.strength = 1.0
+        self.drawings = premultiplied(data["pictures"]).half()
+        self.trained = drawn_by(data, *TRAIN_STYLES).tolist()
         self.by_concept = [[] for _ in data["concepts"]]
         for row in self.trained:
             self.by_concept[int(data["concept"][row])].append(row)
@@ -71,12 +119,15 @@ class Pictures:
         self.family = [families[entry["subgroup"]] for entry in data["concepts"]]
 
     def plain(self, rows: torch.Tensor) -> torch.Tensor:
-        """Drawings as they are, on white, normalised to -1 … 1: (n, 3, 64, 64)."""
-        drawings = self.drawings[rows].float()
-        return ((drawings[:, :3] + 1 - drawings[:, 3:]) * 2 - 1).to(self.device)
+        """Drawings as they are, on white: pixels (n, 3, 64, 64)."""
+        return on_ground(self.drawings[rows].float()).to(self.device)
+
+    def sample(self, n: int) -> torch.Tensor:
+        """Some drawings that may be trained on, as they are."""
+        return self.plain(torch.tensor(random.sample(self.trained, min(n, len(self.trained)))))
 
     def batch(self, captioned: int, extra: int) -> dict[str, torch.Tensor]:
-        """``pixels`` (n, 3, 64, 64); ``concept``, ``colour``, ``size``, ``position`` long (n,), -1 where none is true.
+        """``pixels`` (n, 3, 64, 64) on the device; ``concept``, ``colour``, ``size``, ``position`` long (n,), -1 where none is true.
 
         The first ``captioned`` are to be captioned; half of them have a sibling (same family of emoji) beside
         them, so that a batch holds hard pairs.
@@ -95,10 +146,8 @@ class Pictures:
         which = blend.nonzero().squeeze(1)
         if len(which):
             share = blend[which].view(-1, 1, 1, 1).to(self.device)
-            drawings[which] = (
-                drawings[which] * (1 - share)
-                + self.drawings[second[which]].float().to(self.device) * share
-            )
+            other = self.drawings[second[which]].float().to(self.device)
+            drawings[which] = drawings[which] * (1 - share) + other * share
 
         colour, size, position = (torch.full((n,), -1) for _ in range(3))
         # captions speak of size and place; the rest of the batch is mostly about what is drawn
@@ -122,11 +171,8 @@ class Pictures:
         cos, sin = torch.cos(angle), torch.sin(angle)
         # affine_grid maps output to input places: the inverse of what is done to the drawing
         theta = torch.zeros(n, 2, 3)
-        theta[:, 0, 0], theta[:, 0, 1] = (
-            cos / (scale * stretch) * flip,
-            sin / (scale * stretch) * flip,
-        )
-        theta[:, 1, 0], theta[:, 1, 1] = -sin * stretch / scale, cos * stretch / scale
+        theta[:, 0, :2] = torch.stack([cos, sin], 1) * (flip / (scale * stretch))[:, None]
+        theta[:, 1, :2] = torch.stack([-sin, cos], 1) * (stretch / scale)[:, None]
         theta[:, :, 2] = -(theta[:, :, :2] @ shift.unsqueeze(-1)).squeeze(-1)
         grid = F.affine_grid(theta.to(self.device), (n, 4, SIZE, SIZE), align_corners=False)
         # another artist's proportions: a smooth random warp
@@ -139,13 +185,11 @@ class Pictures:
         rgb = self._recolour(rgb, alpha)
         ground = torch.ones(n, 3)
         drawn = torch.rand(n) < 0.5
-        colour[~drawn] = 0
+        colour[~drawn] = WHITE
         named = drawn & (torch.rand(n) < 0.75)
         colour[named] = torch.randint(1, len(COLOURS), (int(named.sum()),))
-        palette = torch.tensor([c[1] for c in COLOURS]) / 255
-        ground[named] = (palette[colour[named]] + torch.randn(int(named.sum()), 3) * 0.04).clamp(
-            0, 1
-        )
+        shade = torch.randn(int(named.sum()), 3) * 0.04
+        ground[named] = (PALETTE[colour[named]] + shade).clamp(0, 1)
         free = drawn & ~named
         ground[free] = torch.rand(int(free.sum()), 3)
         pixels = rgb + (1 - alpha) * ground.view(n, 3, 1, 1).to(self.device)
@@ -162,11 +206,8 @@ class Pictures:
             pixels[i, :, top : top + high, left : left + wide] = torch.rand(3, 1, 1).to(pixels)
         return {
             "pixels": pixels.clamp(0, 1) * 2 - 1,
-            "concept": concept.to(self.device),
-            "colour": colour.to(self.device),
-            "size": size.to(self.device),
-            "position": position.to(self.device),
-        }
+            "concept": concept, "colour": colour, "size": size, "position": position,
+        }  # fmt: skip
 
     def _recolour(self, rgb: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:
         """Other artists' inks: contrast, brightness, saturation, a little hue; now and then an outline drawing."""
@@ -184,10 +225,9 @@ class Pictures:
         if len(lines):
             part, cover = rgb[lines], alpha[lines]
             seen = torch.cat([part.mean(1, keepdim=True) + 1 - cover, cover], 1)
-            edge = (seen[:, :, :, 1:] - seen[:, :, :, :-1]).abs().sum(1, keepdim=True)
-            edge = F.pad(edge, (0, 1)) + F.pad(
-                (seen[:, :, 1:] - seen[:, :, :-1]).abs().sum(1, keepdim=True), (0, 0, 0, 1)
-            )
+            across = (seen[..., 1:] - seen[..., :-1]).abs().sum(1, keepdim=True)
+            down = (seen[..., 1:, :] - seen[..., :-1, :]).abs().sum(1, keepdim=True)
+            edge = F.pad(across, (0, 1)) + F.pad(down, (0, 0, 0, 1))
             edge = (F.max_pool2d(edge, 3, stride=1, padding=1) * 1.5 - 0.2).clamp(0, 1)
             pale = torch.rand(len(lines), 1, 1, 1).to(rgb) * (
                 torch.rand(len(lines), 1, 1, 1).to(rgb) < 0.6

@@ -1,95 +1,44 @@
-"""Measure the shipped file and write its card: ``python evaluate.py``.
+"""Measure a CLIP as it lies on disk, the shipped one by default, and write its card.
 
-Every figure is computed from ``helpers/models/emoji`` as it lies on disk, and stands beside its controls:
-chance, plain pixels, and the same architecture with random weights. Results go to ``results.json`` (with the
-weights' SHA-256) and, as tables, between the markers of ``README.md`` in the same folder.
+Every figure stands beside its controls: chance, plain pixels, and the same architecture with random weights.
+Results go to ``results.json`` (with the weights' SHA-256) and, as tables, between the markers of ``README.md``
+in the model's folder.
 """
 
 from __future__ import annotations
 
-import argparse
-import hashlib
-import json
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from transformers import CLIPModel, CLIPTokenizer
+from transformers import CLIPModel
 
-from training.artwork.build import HELD_OUT_STYLES, OUTPUT, SIZE, TRAIN_STYLES
-from training.clip.data import COLOURS
-from training.clip.model import SHIPPED, configuration
-from training.clip.train import POSITIONS, with_article
+from training.artwork import HELD_OUT_STYLES, TRAIN_STYLES, drawn_by, load
+from training.captions import POSITIONS, caption
+from training.clip.model import SHIPPED, Tower, configuration
 from training.clip.words import CATEGORIES, UNSEEN, UNTAUGHT, families
-
-LOG = OUTPUT.parent / "log.jsonl"
-
-
-class Tower:
-    """A CLIPModel and its tokenizer, giving unit vectors."""
-
-    def __init__(self, model: CLIPModel) -> None:
-        self.model = model.eval()
-        self.tokenizer = CLIPTokenizer.from_pretrained(SHIPPED)
-
-    @torch.inference_mode()
-    def text(self, texts: list[str]) -> torch.Tensor:
-        """(n, projection)."""
-        rows = []
-        for start in range(0, len(texts), 256):
-            part = [t.replace("’", "'").lower() for t in texts[start : start + 256]]
-            tokens = self.tokenizer(
-                part, padding=True, truncation=True, max_length=77, return_tensors="pt"
-            )
-            rows.append(
-                self.model.text_projection(
-                    self.model.text_model(input_ids=tokens["input_ids"]).pooler_output
-                )
-            )
-        return F.normalize(torch.cat(rows), dim=-1)
-
-    @torch.inference_mode()
-    def image(self, pixels: torch.Tensor) -> torch.Tensor:
-        """(n, projection), from pixels in -1 … 1."""
-        rows = [
-            self.model.visual_projection(self.model.vision_model(pixel_values=p).pooler_output)
-            for p in pixels.split(256)
-        ]
-        return F.normalize(torch.cat(rows), dim=-1)
-
-
-def place(
-    drawing: torch.Tensor,
-    colour=(255, 255, 255),
-    scale: float = 1.0,
-    at: tuple[float, float] = (0.5, 0.5),
-) -> torch.Tensor:
-    """An RGBA drawing (4, 64, 64) uint8 on a ground, smaller and elsewhere: (3, 64, 64) in -1 … 1."""
-    drawing = drawing.float() / 255
-    drawing = torch.cat([drawing[:3] * drawing[3:], drawing[3:]])
-    if scale != 1.0:
-        side = round(SIZE * scale)
-        small = F.interpolate(drawing[None], size=(side, side), mode="bilinear", antialias=True)[0]
-        drawing = torch.zeros(4, SIZE, SIZE)
-        top, left = round((SIZE - side) * at[1]), round((SIZE - side) * at[0])
-        drawing[:, top : top + side, left : left + side] = small
-    ground = torch.tensor(colour).view(3, 1, 1) / 255
-    return (drawing[:3] + (1 - drawing[3]) * ground) * 2 - 1
-
-
-def top(similarity: torch.Tensor, right: torch.Tensor) -> list[float]:
-    """Share of rows whose right column is first, and among the first five."""
-    rank = similarity.argsort(dim=1, descending=True)[:, :5]
-    hit = rank == right[:, None]
-    return [round(hit[:, 0].float().mean().item(), 3), round(hit.any(1).float().mean().item(), 3)]
+from training.drawing import COLOURS, on_ground, place, premultiplied
+from training.measuring import (
+    about_twelve,
+    coarse,
+    command_line,
+    digest,
+    head,
+    row,
+    stored,
+    top,
+    two,
+    write,
+    write_card,
+)  # fmt: skip
 
 
 def retrieval(tower: Tower, data: dict, pixels: torch.Tensor) -> dict:
     """Per style: picture -> name among all names, name -> picture among the style's pictures."""
     names = tower.text([entry["name"] for entry in data["concepts"]])
     result = {}
-    for number, style in enumerate(data["styles"]):
-        mine = (data["style"] == number).nonzero().squeeze(1)
+    for style in data["styles"]:
+        mine = drawn_by(data, style)
         concept = data["concept"][mine]
         image = tower.image(pixels[mine])
         drawings = {data["pictures"][i].numpy().tobytes() for i in mine.tolist()}
@@ -100,32 +49,24 @@ def retrieval(tower: Tower, data: dict, pixels: torch.Tensor) -> dict:
             "image_to_name": top(image @ names.T, concept),
             "text_to_image": top(names[concept] @ image.T, torch.arange(len(mine))),
         }
-    seen = [result[style]["image_to_name"] for style in TRAIN_STYLES]
-    weight = [result[style]["pictures"] for style in TRAIN_STYLES]
+    seen = torch.tensor([result[style]["image_to_name"] for style in TRAIN_STYLES]).double()
+    weight = torch.tensor([result[style]["pictures"] for style in TRAIN_STYLES])
+    mean = (seen * weight[:, None]).sum(0) / weight.sum()
     result["all seen styles"] = {
-        "pictures": sum(weight),
-        "image_to_name": [
-            round(sum(s[k] * w for s, w in zip(seen, weight, strict=True)) / sum(weight), 3)
-            for k in (0, 1)
-        ],
+        "pictures": int(weight.sum()),
+        "image_to_name": [round(x, 3) for x in mean.tolist()],
     }
     return result
 
 
-def coarse(pixels: torch.Tensor) -> torch.Tensor:
-    """16 x 16 pixels in a row: (n, 768)."""
-    return F.interpolate(pixels, size=(16, 16), mode="area").flatten(1)
-
-
 def pixel_neighbours(data: dict, pixels: torch.Tensor) -> dict:
     """The control that learns nothing: the nearest training picture, compared at 16 x 16 pixels."""
-    small = coarse(pixels)
-    trained = torch.tensor([data["styles"][s] in TRAIN_STYLES for s in data["style"].tolist()])
-    known, concepts = small[trained], data["concept"][trained]
+    trained = drawn_by(data, *TRAIN_STYLES)
+    known, concepts = coarse(pixels[trained]), data["concept"][trained]
     result = {}
     for style in HELD_OUT_STYLES:
-        mine = (data["style"] == data["styles"].index(style)).nonzero().squeeze(1)
-        distance = torch.cdist(small[mine], known)
+        mine = drawn_by(data, style)
+        distance = torch.cdist(coarse(pixels[mine]), known)
         best = torch.full((len(mine), len(data["concepts"])), float("inf"))
         best.scatter_reduce_(1, concepts.expand(len(mine), -1), distance, "amin")
         result[style] = {"pictures": len(mine), "image_to_name": top(-best, data["concept"][mine])}
@@ -147,22 +88,24 @@ def zero_shot(tower: Tower | None, data: dict, pixels: torch.Tensor) -> dict:
     Without a tower, the control: the category of the nearest training picture of these concepts, by plain pixels.
     """
     label = members(data)
-    styles = [data["styles"][s] for s in data["style"].tolist()]
-    chosen = [i for i, c in enumerate(data["concept"].tolist()) if c in label]
-    labels = torch.tensor([label[int(data["concept"][i])] for i in chosen])
+    category = torch.tensor([label.get(c, -1) for c in data["concept"].tolist()])
+
+    def asked(*styles: str) -> torch.Tensor:
+        rows = drawn_by(data, *styles)
+        return rows[category[rows] >= 0]
+
     result = {}
     for style in HELD_OUT_STYLES:
-        here = torch.tensor([styles[i] == style for i in chosen])
-        mine = torch.tensor(chosen)[here]
+        mine = asked(style)
         if tower is None:
-            trained = torch.tensor([styles[i] in TRAIN_STYLES for i in chosen])
-            known = torch.tensor(chosen)[trained]
+            known = asked(*TRAIN_STYLES)
             nearest = torch.cdist(coarse(pixels[mine]), coarse(pixels[known])).argmin(1)
-            right = labels[trained][nearest] == labels[here]
+            answer = category[known][nearest]
         else:
-            prompts = tower.text([with_article(f"a picture of a {c}") for c in CATEGORIES])
-            right = (tower.image(pixels[mine]) @ prompts.T).argmax(1) == labels[here]
-        result[style] = {"pictures": len(mine), "accuracy": round(right.float().mean().item(), 3)}
+            prompts = tower.text([caption(f"a picture of a {c}") for c in CATEGORIES])
+            answer = (tower.image(pixels[mine]) @ prompts.T).argmax(1)
+        right = (answer == category[mine]).float().mean().item()
+        result[style] = {"pictures": len(mine), "accuracy": round(right, 3)}
     return result
 
 
@@ -175,85 +118,74 @@ def unseen_words(tower: Tower, data: dict) -> dict:
         [names[j] in answers for j in row]
         for row, answers in zip(order, UNSEEN.values(), strict=True)
     ]
-    answers = sum(len(a) for a in UNSEEN.values()) / len(UNSEEN)
     untaught = [h for w, h in zip(UNSEEN, hits, strict=True) if w in UNTAUGHT]
-    return {
-        "words": len(UNSEEN),
-        "top1": round(sum(h[0] for h in hits) / len(hits), 3),
-        "top5": round(sum(any(h) for h in hits) / len(hits), 3),
-        "untaught_words": len(untaught),
-        "untaught_top1": round(sum(h[0] for h in untaught) / len(untaught), 3),
-        "untaught_top5": round(sum(any(h) for h in untaught) / len(untaught), 3),
-        "chance_top1": round(answers / len(names), 3),
-        "chance_top5": round(1 - (1 - answers / len(names)) ** 5, 3),
+    result = {}
+    for prefix, asked in (("", hits), ("untaught_", untaught)):
+        result[prefix + "words"] = len(asked)
+        result[prefix + "top1"] = round(sum(h[0] for h in asked) / len(asked), 3)
+        result[prefix + "top5"] = round(sum(any(h) for h in asked) / len(asked), 3)
+    chance = sum(len(a) for a in UNSEEN.values()) / len(UNSEEN) / len(names)
+    return result | {
+        "chance_top1": round(chance, 3),
+        "chance_top5": round(1 - (1 - chance) ** 5, 3),
         "nearest": {w: names[row[0]] for w, row in zip(UNSEEN, order, strict=True)},
     }
 
 
 def composition(tower: Tower, data: dict, style: str) -> dict:
     """Ground colour, size, place and binding, on a held-out artist's drawings of everyday concepts."""
-    index = {entry["name"]: i for i, entry in enumerate(data["concepts"])}
-    number = data["styles"].index(style)
-    row = {
-        int(data["concept"][i]): i for i in (data["style"] == number).nonzero().squeeze(1).tolist()
-    }
-    wanted = list(dict.fromkeys(m for members in CATEGORIES.values() for m in members[:3]))
-    items = [(m, data["pictures"][row[index[m]]]) for m in wanted if m in index and index[m] in row]
+    number = {entry["name"]: i for i, entry in enumerate(data["concepts"])}
+    row_of = {int(data["concept"][i]): i for i in drawn_by(data, style).tolist()}
+    drawing = {name: data["pictures"][row_of[c]] for name, c in number.items() if c in row_of}
+    wanted = dict.fromkeys(m for listed in CATEGORIES.values() for m in listed[:3])
+    things = [name for name in wanted if name in drawing]
 
-    def share(pixels: list[torch.Tensor], prompts: list[list[str]], right: list[int]) -> dict:
+    def share(tasks: list[tuple[torch.Tensor, list[str], int]]) -> dict:
         """Every picture has its own prompts; the right one must be nearest."""
+        pixels, prompts, right = zip(*tasks, strict=True)
         image = tower.image(torch.stack(pixels))
-        text = tower.text([with_article(p) for row in prompts for p in row]).view(
-            len(prompts), -1, image.shape[1]
-        )
+        text = tower.text([caption(p) for row in prompts for p in row])
+        text = text.view(len(tasks), -1, text.shape[1])
         choice = (text @ image.unsqueeze(-1)).squeeze(-1).argmax(1)
         good = int((choice == torch.tensor(right)).sum())
-        return {"right": good, "tried": len(right), "chance": round(1 / len(prompts[0]), 3)}
+        return {"right": good, "tried": len(tasks), "chance": round(1 / len(prompts[0]), 3)}
 
-    colours = [(c, name, rgb) for c, (name, rgb) in enumerate(COLOURS)]
-    result = {}
-    tasks = [
-        (d, [f"a {m} on a {n} background" for _, n, _ in colours], c, rgb)
-        for m, d in items
-        for c, _, rgb in colours
-    ]
-    result["ground colour"] = share(
-        [place(d, rgb, 0.9) for d, _, _, rgb in tasks], [t[1] for t in tasks], [t[2] for t in tasks]
-    )
-    sizes = [
-        (place(d, scale=s), [f"a small {m}", f"a large {m}"], k)
-        for m, d in items
-        for k, s in enumerate((0.45, 1.0))
-    ]
-    result["small or large"] = share(
-        [t[0] for t in sizes], [t[1] for t in sizes], [t[2] for t in sizes]
-    )
     spots = ((0.0, 0.5), (1.0, 0.5), (0.5, 0.0), (0.5, 1.0))
-    places = [
-        (place(d, scale=0.5, at=spot), [f"a {m} {p}" for p in POSITIONS], k)
-        for m, d in items
-        for k, spot in enumerate(spots)
-    ]
-    result["left, right, top or bottom"] = share(
-        [t[0] for t in places], [t[1] for t in places], [t[2] for t in places]
-    )
+    grounds = [name for name, _ in COLOURS]
+    colours = range(len(COLOURS))
+    result = {
+        "ground colour": share(
+            [
+                (place(drawing[m], c, 0.9), [caption(f"a {m}", colour=k) for k in colours], c)
+                for m in things
+                for c in colours
+            ]
+        ),
+        "small or large": share(
+            [
+                (place(drawing[m], scale=s), [f"a small {m}", f"a large {m}"], k)
+                for m in things
+                for k, s in enumerate((0.45, 1.0))
+            ]
+        ),
+        "left, right, top or bottom": share(
+            [
+                (place(drawing[m], scale=0.5, at=spot), [f"a {m} {p}" for p in POSITIONS], k)
+                for m in things
+                for k, spot in enumerate(spots)
+            ]
+        ),
+    }
     bound = []
-    grounds = {name: rgb for _, name, rgb in colours}
     for shape in ("heart", "circle", "square"):
-        shades = [n for n in grounds if index.get(f"{n} {shape}") in row]
+        shades = [shade for shade in grounds if f"{shade} {shape}" in drawing]
         for a in shades:
             for b in shades:
                 if a != b:
-                    drawing = data["pictures"][row[index[f"{a} {shape}"]]]
-                    said = [
-                        f"a {a} {shape} on a {b} background",
-                        f"a {b} {shape} on a {a} background",
-                    ]
-                    bound.append((place(drawing, grounds[b], 0.8), said, 0))
-    if bound:
-        result["binding: red heart on blue, or blue heart on red"] = share(
-            [t[0] for t in bound], [t[1] for t in bound], [t[2] for t in bound]
-        )
+                    pixels = place(drawing[f"{a} {shape}"], grounds.index(b), 0.8)
+                    said = [f"a {x} {shape} on a {y} background" for x, y in ((a, b), (b, a))]
+                    bound.append((pixels, said, 0))
+    result["binding: red heart on blue, or blue heart on red"] = share(bound)
     return result
 
 
@@ -285,7 +217,7 @@ def picture_analogies(tower: Tower, data: dict, pixels: torch.Tensor) -> dict:
     chosen = ("man X − male + female → woman X", "red heart − red + blue → blue heart")
     result = {}
     for style in ("noto", "noto-v1"):
-        mine = (data["style"] == data["styles"].index(style)).nonzero().squeeze(1)
+        mine = drawn_by(data, style)
         drawn = [names[c] for c in data["concept"][mine].tolist()]
         image = tower.image(pixels[mine])
         for family in chosen:
@@ -311,20 +243,17 @@ def picture_analogies(tower: Tower, data: dict, pixels: torch.Tensor) -> dict:
     return result
 
 
-def measure() -> dict:
-    """Everything, for the shipped model and its controls."""
-    data = torch.load(OUTPUT)
-    names = [entry["name"].replace("’", "'") for entry in data["concepts"]]
-    for entry, name in zip(data["concepts"], names, strict=True):
-        entry["name"] = name
-    drawings = data["pictures"].float() / 255
-    pixels = (drawings[:, :3] * drawings[:, 3:] + 1 - drawings[:, 3:]) * 2 - 1
-    trained = Tower(CLIPModel.from_pretrained(SHIPPED).float())
+@torch.inference_mode()
+def measure(folder: Path = SHIPPED) -> dict:
+    """Everything, for the model in a folder and its controls."""
+    data = load()
+    names = [entry["name"] for entry in data["concepts"]]
+    pixels = on_ground(premultiplied(data["pictures"]))
+    trained = Tower.frozen(CLIPModel.from_pretrained(folder))
     torch.manual_seed(0)
-    untrained = Tower(CLIPModel(configuration()))
-    towers = {"trained": trained, "untrained": untrained}
+    towers = {"trained": trained, "untrained": Tower.frozen(CLIPModel(configuration()))}
     result = {
-        "sha256": hashlib.sha256((SHIPPED / "model.safetensors").read_bytes()).hexdigest(),
+        "sha256": digest(folder / "model.safetensors"),
         "concepts": len(names),
         "names": names,
         "chance": {"top1": round(1 / len(names), 4), "top5": round(5 / len(names), 4)},
@@ -338,137 +267,109 @@ def measure() -> dict:
         "composition": {k: composition(t, data, "noto-v1") for k, t in towers.items()},
         "analogies": {k: analogies(t, names) for k, t in towers.items()},
         "picture_analogies": {k: picture_analogies(t, data, pixels) for k, t in towers.items()},
+        "curve": stored(folder).get("curve", []),
     }
     result["unseen_words"]["untrained"].pop("nearest")
-    if LOG.exists():
-        result["curve"] = [
-            json.loads(line) for line in LOG.read_text(encoding="utf-8").splitlines()
-        ]
-    elif (SHIPPED / "results.json").exists():
-        result["curve"] = json.loads((SHIPPED / "results.json").read_text(encoding="utf-8")).get(
-            "curve", []
-        )
     return result
-
-
-def two(pair: list[float] | None) -> str:
-    """``.35 / .58``"""
-    return "–" if pair is None else " / ".join(f"{x:.2f}" for x in pair)
 
 
 def tables(r: dict) -> str:
     """The card's tables, in Markdown."""
-    trained, untrained, plain = (
-        r["retrieval"]["trained"],
-        r["retrieval"]["untrained"],
-        r["plain_pixels"],
-    )
-    top1, top5 = r["chance"]["top1"], r["chance"]["top5"]
+    trained, untrained, plain = (*r["retrieval"].values(), r["plain_pixels"])
+    chance = r["chance"]
     lines = [
-        f"Measured by `training/evaluate.py` on the weights with SHA-256 `{r['sha256'][:16]}…`; {r['concepts']} concepts.",
+        f"Measured by `training/clip/evaluate.py` on the weights with SHA-256 `{r['sha256'][:16]}…`; {r['concepts']} concepts.",
         "Cells are top-1 / top-5: the share whose right answer came first, or among the first five. *Different* counts drawings "
         "that are not the same as another of that artist under another name: no model can tell those apart. By chance, "
-        f"picture → name would be {top1:.4f} / {top5:.4f}; the last column is the chance of name → picture.",
-        "",
-        "| artist | pictures (different) | picture → name | plain pixels | untrained | name → picture | untrained | chance |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
+        f"picture → name would be {chance['top1']:.4f} / {chance['top5']:.4f}; the last column is the chance of name → picture.",
+        *head(
+            "artist", "pictures (different)", "picture → name", "plain pixels", "untrained",
+            "name → picture", "untrained", "chance",
+        ),
+    ]  # fmt: skip
     for style in (*TRAIN_STYLES, "all seen styles", *HELD_OUT_STYLES):
-        label = f"**{style}** (never trained on)" if style in HELD_OUT_STYLES else style
-        row, other = trained[style], untrained[style]
-        pixel = two(plain[style]["image_to_name"]) if style in plain else "–"
-        different = f" ({row['different_drawings']})" if "different_drawings" in row else ""
-        chance = row.get("chance_text_to_image")
-        chance = "–" if chance is None else f"{chance[0]:.4f} / {chance[1]:.4f}"
+        a, b = trained[style], untrained[style]
+        luck = a.get("chance_text_to_image")
         lines.append(
-            f"| {label} | {row['pictures']}{different} | {two(row['image_to_name'])} | {pixel} | {two(other['image_to_name'])} "
-            f"| {two(row.get('text_to_image'))} | {two(other.get('text_to_image'))} | {chance} |"
+            row(
+                f"**{style}** (never trained on)" if style in HELD_OUT_STYLES else style,
+                f"{a['pictures']}" + (f" ({a['different_drawings']})" if luck else ""),
+                two(a["image_to_name"]),
+                two(plain.get(style, {}).get("image_to_name")),
+                two(b["image_to_name"]),
+                two(a.get("text_to_image")),
+                two(b.get("text_to_image")),
+                f"{luck[0]:.4f} / {luck[1]:.4f}" if luck else "–",
+            )
         )
-    lines += [
-        "",
-        "| other abilities | trained | untrained | without the model | chance |",
-        "|---|---|---|---|---|",
-    ]
+    lines += head("other abilities", "trained", "untrained", "without the model", "chance")
     for style in HELD_OUT_STYLES:
         a, b, c = (r["zero_shot"][k][style] for k in ("trained", "untrained", "plain_pixels"))
         lines.append(
-            f"| 24 everyday categories, {a['pictures']} pictures by {style} | {a['accuracy']:.2f} | {b['accuracy']:.2f} "
-            f"| plain pixels {c['accuracy']:.2f} | {1 / len(CATEGORIES):.2f} |"
-        )
+            row(
+                f"24 everyday categories, {a['pictures']} pictures by {style}",
+                f"{a['accuracy']:.2f}", f"{b['accuracy']:.2f}",
+                f"plain pixels {c['accuracy']:.2f}", f"{1 / len(CATEGORIES):.2f}",
+            )
+        )  # fmt: skip
     a, b = r["unseen_words"]["trained"], r["unseen_words"]["untrained"]
-    for count, prefix, what in (
-        ("words", "", "words of no caption"),
-        ("untaught_words", "untaught_", "of these words, those of no lesson either"),
+    for prefix, what in (
+        ("", "words of no caption"),
+        ("untaught_", "of these words, those of no lesson either"),
     ):
+        top_1, top_5 = prefix + "top1", prefix + "top5"
         lines.append(
-            f"| {a[count]} {what}, top-1 / top-5 | {two([a[prefix + 'top1'], a[prefix + 'top5']])} "
-            f"| {two([b[prefix + 'top1'], b[prefix + 'top5']])} | – | {a['chance_top1']:.3f} / {a['chance_top5']:.3f} |"
-        )
+            row(
+                f"{a[prefix + 'words']} {what}, top-1 / top-5",
+                two([a[top_1], a[top_5]]), two([b[top_1], b[top_5]]),
+                "–", f"{a['chance_top1']:.3f} / {a['chance_top5']:.3f}",
+            )
+        )  # fmt: skip
+
+    def of(score: dict, key: str = "right") -> str:
+        return f"{score[key]} of {score['tried']}"
+
     for task, a in r["composition"]["trained"].items():
         b = r["composition"]["untrained"][task]
-        lines.append(
-            f"| {task} (noto-v1) | {a['right']} of {a['tried']} | {b['right']} of {b['tried']} | – | {a['chance']:.2f} |"
-        )
+        lines.append(row(f"{task} (noto-v1)", of(a), of(b), "–", f"{a['chance']:.2f}"))
     for task, a in r["picture_analogies"]["trained"].items():
-        b = r["picture_analogies"]["untrained"][task]
+        b, plain_answer = r["picture_analogies"]["untrained"][task], of(a, "no_arithmetic")
         lines.append(
-            f"| {task}, nothing excluded | {a['right']} of {a['tried']} | {b['right']} of {b['tried']} "
-            f"| no arithmetic {a['no_arithmetic']} of {a['tried']} | {a['chance']:.4f} |"
-        )
+            row(
+                f"{task}, nothing excluded", of(a), of(b),
+                f"no arithmetic {plain_answer}", f"{a['chance']:.4f}",
+            )
+        )  # fmt: skip
+    kinds = "excluded / kept / no arithmetic"
     lines += [
         "",
         "Analogies among all names (`text_embeds`, normalised). *Excluded*: the query's own words may not be the answer. "
         "*No arithmetic*: simply the nearest other name to the first word.",
-        "",
-        "| family | tried | trained: excluded / kept / no arithmetic | untrained: excluded / kept / no arithmetic |",
-        "|---|---|---|---|",
+        *head("family", "tried", f"trained: {kinds}", f"untrained: {kinds}"),
     ]
     for family, a in r["analogies"]["trained"].items():
         b = r["analogies"]["untrained"][family]
-        lines.append(
-            f"| {family} | {a['tried']} | {a['excluded']} / {a['kept']} / {a['no_arithmetic']} | {b['excluded']} / {b['kept']} / {b['no_arithmetic']} |"
+        scores = (
+            " / ".join(str(s[k]) for k in ("excluded", "kept", "no_arithmetic")) for s in (a, b)
         )
+        lines.append(row(family, a["tried"], *scores))
     if r.get("curve"):
-        lines += [
-            "",
-            "The training curve (picture → name, top-1 / top-5):",
-            "",
-            "| minutes | steps | noto (seen) | noto-v1 | openmoji |",
-            "|---|---|---|---|---|",
-        ]
-        curve = [line for line in r["curve"] if line["step"] > 200]
-        stride = max(1, len(curve) // 12)
-        for line in curve[(len(curve) - 1) % stride :: stride]:
-            lines.append(
-                f"| {line['minutes']:.0f} | {line['step']} | "
-                + " | ".join(two(line[s]) for s in ("noto", "noto-v1", "openmoji"))
-                + " |"
-            )
+        lines += ["", "The training curve (picture → name, top-1 / top-5):"]
+        lines += head("minutes", "steps", "noto (seen)", "noto-v1", "openmoji")
+        for line in about_twelve([line for line in r["curve"] if line["step"] > 200]):
+            shares = (two(line[style]) for style in ("noto", "noto-v1", "openmoji"))
+            lines.append(row(f"{line['minutes']:.0f}", line["step"], *shares))
     return "\n".join(lines)
-
-
-def write_card(table: str, card: Path) -> None:
-    """Put the tables between the card's markers."""
-    text = card.read_text(encoding="utf-8")
-    before, rest = text.split("<!-- table -->", 1)
-    after = rest.split("<!-- /table -->", 1)[1]
-    card.write_text(f"{before}<!-- table -->\n{table}\n<!-- /table -->{after}", encoding="utf-8")
 
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--dry", action="store_true", help="print the tables, write nothing")
-    arguments = parser.parse_args()
-    if not OUTPUT.exists():
-        raise SystemExit("No pictures yet. Run `npm ci && python data.py` in this folder first.")
-    result = measure()
+    arguments = command_line(__doc__, SHIPPED)
+    result = measure(arguments.folder)
     print(tables(result))
     if not arguments.dry:
-        (SHIPPED / "results.json").write_text(
-            json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
-        )
-        write_card(tables(result), SHIPPED / "README.md")
+        write(arguments.folder, result)
+        write_card(tables(result), arguments.folder)
 
 
 if __name__ == "__main__":

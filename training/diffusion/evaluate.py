@@ -1,38 +1,48 @@
-"""Measure the shipped tiny Stable Diffusion and write its card: ``python evaluate_diffusion.py``.
+"""Measure a tiny Stable Diffusion as it lies on disk, the shipped one by default, and write its card.
 
-Every figure is computed from ``helpers/models/emoji-diffusion`` and ``helpers/models/emoji`` as they lie on
-disk: one picture a concept, its seed the concept's number, 20 steps, one guidance scale for all. The judges
-are the shipped CLIP, asked for the nearest of all names, and plain pixels, asked for the nearest training
-picture; the artist's own drawings, and these drawings sent through the autoencoder, stand beside.
-Composition is judged by rules on pixels alone. Results go to ``results.json``, tables to ``README.md``,
-all pictures to ``contact_sheet.webp`` and walks between two prompts to ``film_strip.webp``, in the model's
-folder.
+One picture a concept, its seed the concept's number, 20 steps, one guidance scale for all. The judges are the
+shipped CLIP, asked for the nearest of all names, and plain pixels, asked for the nearest training picture; the
+artist's own drawings, and these drawings sent through the autoencoder, stand beside. Composition is judged by
+rules on pixels alone. Results go to ``results.json``, tables to ``README.md``, all pictures to
+``contact_sheet.webp`` and walks between two prompts to ``film_strip.webp``, in the model's folder.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import time
 from pathlib import Path
 
 import torch
+from diffusers import StableDiffusionPipeline
 from PIL import Image
 from tqdm import tqdm
 from transformers import CLIPModel
 
 from helpers.diffusion import GUIDANCE
-from training.artwork.build import OUTPUT, SIZE
-from training.clip.data import COLOURS
-from training.clip.evaluate import Tower, coarse, top, two, write_card
+from training.artwork import load as load_data
+from training.captions import POSITIONS
 from training.clip.model import SHIPPED as CLIP
-from training.clip.train import POSITIONS, with_article
-from training.diffusion.model import SHIPPED, digest, load, text_rows
-from training.diffusion.world import ARTIST, Scene, draw, members, prompt
+from training.clip.model import Tower
+from training.diffusion.model import SHIPPED, load, text_rows, there_and_back
+from training.diffusion.world import ARTIST, Scene, World
+from training.drawing import COLOURS, PALETTE, SIZE, as_image, as_pixels, sheet
+from training.measuring import (
+    about_twelve,
+    coarse,
+    command_line,
+    digest,
+    head,
+    row,
+    stored,
+    top,
+    two,
+    write,
+    write_card,
+)
 
-LOGS = {"autoencoder": OUTPUT.parent / "vae_log.jsonl", "U-Net": OUTPUT.parent / "unet_log.jsonl"}
 STEPS = 20
 COLUMNS = 40
+CHANCE = {"ground colour": round(1 / len(COLOURS), 3), "left, right, top or bottom": 0.25}
 WALKS = (("dog face", "skunk"), ("fox", "frog"), ("pizza", "rocket"), ("red heart", "blue circle"), ("man farmer", "woman firefighter"))  # fmt: skip
 FRAMES = 13  # of a walk, its ends included
 # Ground, size and place are asked of these: everyday things from all over the world, and dark, light and
@@ -47,7 +57,10 @@ ASKED = (
 
 @torch.inference_mode()
 def paint(
-    pipe, prompts: list[str] | torch.Tensor, seeds: list[int], guidance: float = GUIDANCE
+    pipe: StableDiffusionPipeline,
+    prompts: list[str] | torch.Tensor,
+    seeds: list[int],
+    guidance: float = GUIDANCE,
 ) -> torch.Tensor:
     """One picture a prompt, or a stack of rows: uint8 (n, 3, 64, 64), what a reader gets and saves."""
     told = "prompt_embeds" if isinstance(prompts, torch.Tensor) else "prompt"
@@ -65,11 +78,6 @@ def paint(
     return torch.cat(pictures)
 
 
-def levels(pictures: torch.Tensor) -> torch.Tensor:
-    """uint8 pictures as -1 … 1."""
-    return pictures.float() / 127.5 - 1
-
-
 def nearest_pictures(pixels: torch.Tensor, known: torch.Tensor, right: torch.Tensor) -> dict:
     """Top-1 and top-5 of the nearest training pictures, by plain pixels at two sizes."""
     return {
@@ -83,8 +91,7 @@ def ground_of(picture: torch.Tensor) -> int:
     edge = torch.cat(
         [picture[:, 0], picture[:, -1], picture[:, 1:-1, 0], picture[:, 1:-1, -1]], dim=1
     )
-    palette = torch.tensor([rgb for _, rgb in COLOURS]) / 127.5 - 1
-    return int(((edge.median(dim=1).values - palette) ** 2).sum(1).argmin())
+    return int(((edge.median(dim=1).values - (PALETTE * 2 - 1)) ** 2).sum(1).argmin())
 
 
 def extent(picture: torch.Tensor) -> tuple[float, float, float]:
@@ -108,26 +115,23 @@ def place_of(picture: torch.Tensor) -> int:
     return int(torch.tensor([-across, across, -down, down]).argmax())
 
 
-def composition_tasks() -> dict[str, list[tuple[str, int, Scene]]]:
-    """What is asked, task by task: a prompt, the thing's number in ``ASKED``, and the scene it describes.
+def composition_tasks() -> dict[str, list[tuple[str, Scene]]]:
+    """What is asked, task by task: a prompt, and the scene it describes.
 
-    The scene's concept is that number too; :func:`compose` puts the data's number in its place.
+    The scene's concept is a number in ``ASKED``; :func:`compose` puts the data's in its place.
     """
-    things = list(enumerate(ASKED))
+    things, places = range(len(ASKED)), range(len(POSITIONS))
+
+    def ask(size: str, scenes: list[Scene]) -> list[tuple[str, Scene]]:
+        return [(scene.say(f"a {size}{ASKED[scene.concept]}"), scene) for scene in scenes]
+
     return {
-        "ground colour": [
-            (f"a {name} on a {colour} background", i, Scene(i, c))
-            for i, name in things
-            for c, (colour, _) in enumerate(COLOURS)
-            if c
-        ],
-        "small": [(f"a small {name}", i, Scene(i, small=True)) for i, name in things],
-        "large": [(f"a large {name}", i, Scene(i)) for i, name in things],
-        "left, right, top or bottom": [
-            (f"a {name} {where}", i, Scene(i, small=True, position=p))
-            for i, name in things
-            for p, where in enumerate(POSITIONS)
-        ],
+        "ground colour": ask("", [Scene(i, c) for i in things for c in range(1, len(COLOURS))]),
+        "small": ask("small ", [Scene(i, small=True) for i in things]),
+        "large": ask("large ", [Scene(i) for i in things]),
+        "left, right, top or bottom": ask(
+            "", [Scene(i, small=True, position=p) for i in things for p in places]
+        ),
     }
 
 
@@ -140,38 +144,37 @@ def as_said(task: str, picture: torch.Tensor, scene: Scene) -> bool:
     return place_of(picture) == scene.position
 
 
-def compose(tower: Tower, pipe, data: dict) -> dict:
+def compose(tower: Tower, pipe: StableDiffusionPipeline, world: World) -> dict:
     """Prompts with a ground, a size or a place: is it drawn as said, and is it still the thing?
 
     *Drawn* is judged by rules on pixels, which are tried on the training scenes too; *thing* by the CLIP:
     whether the prompted name is nearest among the names asked for here.
     """
     names = tower.text(list(ASKED))
-    number = {prompt(entry["name"]): c for c, entry in enumerate(data["concepts"])}
+    number = {name: c for c, name in enumerate(world.all_names)}
     result = {}
     for k, (task, asked) in enumerate(composition_tasks().items()):
-        texts = [with_article(text) for text, _, _ in asked]
-        seeds = [10_000 * (k + 1) + i for i in range(len(texts))]
-        pixels = levels(paint(pipe, texts, seeds))
-        scenes = [scene for _, _, scene in asked]
-        real = draw(data, [s._replace(concept=number[ASKED[s.concept]]) for s in scenes])
+        texts, scenes = zip(*asked, strict=True)
+        pixels = as_pixels(
+            paint(pipe, list(texts), [10_000 * (k + 1) + i for i in range(len(texts))])
+        )
+        real = world.draw([s._replace(concept=number[ASKED[s.concept]]) for s in scenes])
         nearest = (tower.image(pixels) @ names.T).argmax(1).tolist()
+        drawn, rule = (
+            sum(as_said(task, p, s) for p, s in zip(pictures, scenes, strict=True))
+            for pictures in (pixels, real)
+        )
         result[task] = {
             "tried": len(asked),
-            "drawn": sum(as_said(task, p, s) for p, s in zip(pixels, scenes, strict=True)),
-            "rule_on_training_scenes": sum(
-                as_said(task, p, s) for p, s in zip(real, scenes, strict=True)
-            ),
-            "thing": sum(n == i for n, (_, i, _) in zip(nearest, asked, strict=True)),
-            "chance": {
-                "ground colour": round(1 / len(COLOURS), 3),
-                "left, right, top or bottom": 0.25,
-            }.get(task, 0.5),
+            "drawn": drawn,
+            "rule_on_training_scenes": rule,
+            "thing": sum(n == s.concept for n, s in zip(nearest, scenes, strict=True)),
+            "chance": CHANCE.get(task, 0.5),
         }
     return result
 
 
-def clock(pipe) -> dict:
+def clock(pipe: StableDiffusionPipeline) -> dict:
     """Seconds for one picture and for a sheet of 4 x 4, 20 steps with guidance, on this machine."""
     seconds = {}
     paint(pipe, ["warming up"], [0])
@@ -185,30 +188,20 @@ def clock(pipe) -> dict:
     return {"seconds": seconds, "threads": torch.get_num_threads(), "device": str(pipe.device)}
 
 
-@torch.inference_mode()
-def through_autoencoder(pipe, pixels: torch.Tensor) -> torch.Tensor:
-    """Drawings encoded and decoded again: as good as a generated picture can get."""
-    parts = [pipe.vae.decode(pipe.vae.encode(p).latent_dist.mean).sample for p in pixels.split(64)]
-    return torch.cat(parts).clamp(-1, 1)
-
-
-def walk(pipe, start: str, end: str) -> torch.Tensor:
-    """From one prompt to another, all 77 rows mixed step by step, the noise the same: uint8 pictures."""
+def walk(pipe: StableDiffusionPipeline, start: str, end: str) -> torch.Tensor:
+    """From one prompt to another, all 77 rows mixed step by step, the noise the same: levels."""
     rows = text_rows([start, end], pipe.text_encoder, pipe.tokenizer).float()
     way = torch.linspace(0, 1, FRAMES)[:, None, None]
     return paint(pipe, torch.lerp(rows[:1], rows[1:], way), [0] * FRAMES)
 
 
 def contact_sheet(pictures: torch.Tensor, columns: int = COLUMNS) -> Image.Image:
-    """uint8 pictures side by side, in order."""
-    count = -(-len(pictures) // columns)
-    blank = torch.full((count * columns - len(pictures), 3, SIZE, SIZE), 255, dtype=torch.uint8)
-    grid = torch.cat([pictures, blank]).view(count, columns, 3, SIZE, SIZE)
-    return Image.fromarray(grid.permute(0, 3, 1, 4, 2).reshape(count * SIZE, -1, 3).numpy())
+    """Levels side by side, in order."""
+    return sheet([as_image(picture) for picture in pictures], columns)
 
 
 def size(folder: Path = SHIPPED) -> dict[str, int]:
-    """Bytes of the shipped files."""
+    """Bytes of the model's files."""
     files = sorted(f for f in folder.rglob("*") if f.suffix in (".safetensors", ".json"))
     return {
         str(f.relative_to(folder).as_posix()): f.stat().st_size
@@ -217,37 +210,36 @@ def size(folder: Path = SHIPPED) -> dict[str, int]:
     }
 
 
-def measure() -> tuple[dict, torch.Tensor, torch.Tensor]:
+@torch.inference_mode()
+def measure(folder: Path = SHIPPED) -> tuple[dict, torch.Tensor, torch.Tensor]:
     """Everything, the pictures of all concepts, and those of the walks."""
-    data = torch.load(OUTPUT)
-    chosen = members(data)
-    names = [prompt(entry["name"]) for entry in data["concepts"]]
-    tower = Tower(CLIPModel.from_pretrained(CLIP).float())
-    pipe = load()
+    world = World(load_data())
+    chosen, names = world.concepts, world.all_names
+    tower = Tower.frozen(CLIPModel.from_pretrained(CLIP))
+    pipe = load(folder)
     speed = clock(pipe)
     right, order = torch.tensor(chosen), torch.arange(len(chosen))
-    drawings = draw(data, [Scene(c) for c in chosen])
-    pictures = paint(pipe, [names[c] for c in chosen], chosen)
-    pixels = levels(pictures)
+    drawings = world.draw(world.scenes)
+    pictures = paint(pipe, world.names, chosen)
+    pixels = as_pixels(pictures)
     table = tower.text(names)
     judged = {
         "generated": pixels,
-        "through the autoencoder": through_autoencoder(pipe, drawings),
+        "through the autoencoder": there_and_back(pipe.vae, drawings).clamp(-1, 1),
         "the artist's drawings": drawings,
     }
     similar = {kind: tower.image(p) @ table.T for kind, p in judged.items()}
     by_clip = {kind: top(s, right) for kind, s in similar.items()}
     real = by_clip["the artist's drawings"]
     answers = similar["generated"].argmax(1).tolist()
+    weights = [folder / part / "diffusion_pytorch_model.safetensors" for part in ("unet", "vae")]
     result = {
-        "sha256": digest(
-            *(SHIPPED / part / "diffusion_pytorch_model.safetensors" for part in ("unet", "vae"))
-        ),
+        "sha256": digest(*weights),
         "clip_sha256": digest(CLIP / "model.safetensors"),
         "artist": ARTIST,
         "steps": STEPS,
         "guidance_scale": GUIDANCE,
-        "names": [names[c] for c in chosen],
+        "names": world.names,
         "left_out": [name for c, name in enumerate(names) if c not in set(chosen)],
         "all_names": len(names),
         "by_clip": by_clip,
@@ -257,94 +249,76 @@ def measure() -> tuple[dict, torch.Tensor, torch.Tensor]:
         "chance_by_pixels": [round(1 / len(chosen), 4), round(5 / len(chosen), 4)],
         "grey_levels_from_the_drawing": round((pixels - drawings).abs().mean().item() * 127.5, 1),
         "mistaken": {names[c]: names[a] for c, a in zip(chosen, answers, strict=True) if a != c},
-        "composition": compose(tower, pipe, data),
+        "composition": compose(tower, pipe, world),
         "speed": speed,
-        "bytes": size(),
+        "bytes": size(folder),
+        "curve": stored(folder).get("curve", {}),
     }
-    result["curve"] = {
-        part: [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
-        for part, log in LOGS.items()
-        if log.exists()
-    }
-    stored = SHIPPED / "results.json"
-    if not result["curve"] and stored.exists():
-        result["curve"] = json.loads(stored.read_text(encoding="utf-8")).get("curve", {})
     return result, pictures, torch.cat([walk(pipe, *ends) for ends in WALKS])
 
 
 def tables(r: dict) -> str:
     """The card's tables, in Markdown."""
-    clip, share = r["by_clip"], r["share_of_real"]
-    megabytes = sum(r["bytes"].values()) / 1e6
+    both = "top-1 / top-5"
+
+    def chance(pair: list[float]) -> str:
+        return row("chance", f"{pair[0]:.4f} / {pair[1]:.4f}")
+
     lines = [
-        f"Measured by `training/evaluate_diffusion.py` on the weights with SHA-256 `{r['sha256'][:16]}…` (U-Net, then VAE) "
+        f"Measured by `training/diffusion/evaluate.py` on the weights with SHA-256 `{r['sha256'][:16]}…` (U-Net, then VAE) "
         f"and the CLIP with `{r['clip_sha256'][:16]}…`. {len(r['names'])} concepts, one picture each, seed = the concept's number, "
-        f"{r['steps']} steps, guidance {r['guidance_scale']:g}. Cells are top-1 / top-5.",
-        "",
-        f"| nearest of all {r['all_names']} names, by the shipped CLIP | top-1 / top-5 |",
-        "|---|---|",
-        *(f"| {kind} | {two(score)} |" for kind, score in clip.items()),
-        f"| **generated, as a share of the artist's drawings** | **{two(share)}** |",
-        f"| chance | {r['chance_by_clip'][0]:.4f} / {r['chance_by_clip'][1]:.4f} |",
-        "",
-        f"| nearest of the {len(r['names'])} training pictures, by plain pixels | top-1 / top-5 |",
-        "|---|---|",
-        *(f"| compared at {kind} | {two(score)} |" for kind, score in r["by_pixels"].items()),
-        f"| chance | {r['chance_by_pixels'][0]:.4f} / {r['chance_by_pixels'][1]:.4f} |",
+        f"{r['steps']} steps, guidance {r['guidance_scale']:g}. Cells are {both}.",
+        *head(f"nearest of all {r['all_names']} names, by the shipped CLIP", both),
+        *(row(kind, two(score)) for kind, score in r["by_clip"].items()),
+        row("**generated, as a share of the artist's drawings**", f"**{two(r['share_of_real'])}**"),
+        chance(r["chance_by_clip"]),
+        *head(f"nearest of the {len(r['names'])} training pictures, by plain pixels", both),
+        *(row(f"compared at {kind}", two(score)) for kind, score in r["by_pixels"].items()),
+        chance(r["chance_by_pixels"]),
         "",
         f"A generated picture differs from the drawing it was trained on by {r['grey_levels_from_the_drawing']:.1f} grey "
         "levels of 255 on average.",
-        "",
-        f"| composition, on {len(ASKED)} things | drawn as said | the rule on training scenes | still the thing | chance of drawn |",
-        "|---|---|---|---|---|",
-    ]
-    for task, row in r["composition"].items():
-        lines.append(
-            f"| {task} | {row['drawn']} of {row['tried']} | {row['rule_on_training_scenes']} of {row['tried']} "
-            f"| {row['thing']} of {row['tried']} | {row['chance']:.2f} |"
+        *head(
+            f"composition, on {len(ASKED)} things", "drawn as said", "the rule on training scenes",
+            "still the thing", "chance of drawn",
+        ),
+    ]  # fmt: skip
+    for task, score in r["composition"].items():
+        shares = (
+            f"{score[k]} of {score['tried']}" for k in ("drawn", "rule_on_training_scenes", "thing")
         )
-    seconds = r["speed"]["seconds"]
+        lines.append(row(task, *shares, f"{score['chance']:.2f}"))
+    speed, megabytes = r["speed"], sum(r["bytes"].values()) / 1e6
+    times = ", ".join(f"{label} {s:.1f} s" for label, s in speed["seconds"].items())
     lines += [
         "",
-        f"Speed where it was measured ({r['speed']['threads']} threads, {r['speed']['device']}): "
-        + ", ".join(f"{label} {s:.1f} s" for label, s in seconds.items())
-        + f". All files together: {megabytes:.1f} MB.",
+        f"Speed where it was measured ({speed['threads']} threads, {speed['device']}): {times}. "
+        f"All files together: {megabytes:.1f} MB.",
     ]
-    curve = [line for line in r.get("curve", {}).get("U-Net", []) if "loss" in line]
+    curve = [line for line in r["curve"].get("U-Net", []) if "loss" in line]
     if curve:
         lines += [
             "",
             "The U-Net's training curve: squared error of v by noise level, from little noise to much.",
-            "",
-            "| minutes | steps | little | less | more | much |",
-            "|---|---|---|---|---|---|",
+            *head("minutes", "steps", "little", "less", "more", "much"),
         ]
-        stride = max(1, len(curve) // 12)
-        for line in curve[(len(curve) - 1) % stride :: stride]:
-            lines.append(
-                f"| {line['minutes']:.0f} | {line['step']} | "
-                + " | ".join(f"{loss:.3f}" for loss in line["loss"])
-                + " |"
-            )
+        for line in about_twelve(curve):
+            losses = (f"{loss:.3f}" for loss in line["loss"])
+            lines.append(row(f"{line['minutes']:.0f}", line["step"], *losses))
     return "\n".join(lines)
 
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--dry", action="store_true", help="print the tables, write nothing")
-    arguments = parser.parse_args()
-    if not OUTPUT.exists():
-        raise SystemExit("No pictures yet. Run `npm ci && python data.py` in this folder first.")
-    result, pictures, walks = measure()
+    arguments = command_line(__doc__, SHIPPED)
+    folder = arguments.folder
+    result, pictures, walks = measure(folder)
     print(tables(result))
     if not arguments.dry:
-        (SHIPPED / "results.json").write_text(
-            json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
-        )
-        contact_sheet(pictures).save(SHIPPED / "contact_sheet.webp", quality=85, method=6)
-        contact_sheet(walks, FRAMES).save(SHIPPED / "film_strip.webp", quality=90, method=6)
-        write_card(tables(result), SHIPPED / "README.md")
+        write(folder, result)
+        contact_sheet(pictures).save(folder / "contact_sheet.webp", quality=85, method=6)
+        contact_sheet(walks, FRAMES).save(folder / "film_strip.webp", quality=90, method=6)
+        write_card(tables(result), folder)
 
 
 if __name__ == "__main__":

@@ -1,75 +1,93 @@
 """Train the U-Net of the tiny Stable Diffusion on the CLIP's 77 rows. Resumable; CPU or GPU.
 
-python unet.py --minutes 80     # after vae.py; writes build/unet.pt, unet_log.jsonl, now and then a sheet
-python unet.py --minutes 160    # run again: goes on, here for as long again
-python unet.py --export         # writes helpers/models/emoji-diffusion from the checkpoint
+python -m training.diffusion.unet --minutes 80    # after training.diffusion.vae; writes unet.pt and
+                                                  # unet_log.jsonl in training/build, now and then a sheet
+python -m training.diffusion.unet --minutes 160   # run again: goes on, here for as long again
+python -m training.diffusion.unet --export        # writes the shipped files from the checkpoint
 """
 
 from __future__ import annotations
 
 import argparse
-import copy
-import json
+import hashlib
 import math
-import time
+from pathlib import Path
 
 import torch
+from diffusers import AutoencoderKL
+from diffusers.training_utils import EMAModel
 from torch import nn
 from tqdm import tqdm
 
-from training.artwork.build import OUTPUT
+from training import BUILD
+from training.artwork import load
 from training.clip.model import SHIPPED as CLIP
-from training.diffusion.kernels import fast_dtype, optimisers, rate, since
 from training.diffusion.model import (
+    SHIPPED,
     assemble,
     clip_text,
-    digest,
     export,
     new_scheduler,
     new_unet,
-    parameters,
+    new_vae,
+    optimisers,
+    standardise,
     text_rows,
 )
-from training.diffusion.vae import save_picture, trained_vae
-from training.diffusion.world import Caption, Scene, captions, draw, members, prompt
+from training.diffusion.world import World
+from training.drawing import as_image, as_levels, sheet
+from training.loop import Trainer, command_line, save
+from training.loop import load as load_checkpoint
+from training.measuring import coarse, digest, write
 
-BUILD = OUTPUT.parent
-CHECKPOINT, BANK = BUILD / "unet.pt", BUILD / "diffusion_bank.pt"
 EMPTY = (
     0.1  # share of the batch that is told nothing, so that there is something to guide away from
 )
 LOUD = 6.0  # how much larger the text starts in cross-attention than diffusers' default makes it
-AVERAGE = 0.999  # how slowly the averaged weights, which are shipped, follow
+# How slowly the averaged weights, which are shipped, follow. EMAModel lets them follow faster at the
+# beginning: by its (1 + n) / (10 + n), a copy at first.
+AVERAGE = 0.999
 SHOWN = 64  # pictures on a sheet
+
+
+def trained_vae(world: World, folder: Path = BUILD) -> tuple[AutoencoderKL, list[dict]]:
+    """The last checkpoint's autoencoder, its latents standardised, frozen, on the CPU; and its log."""
+    state = load_checkpoint("vae", "training.diffusion.vae", folder)
+    vae = new_vae().eval().requires_grad_(False)
+    vae.load_state_dict(state["model"])
+    standardise(vae, world.draw(world.some_on_grounds))
+    return vae, state["log"]
 
 
 class Bank:
     """Latents of every scene and text rows of every caption, computed once."""
 
-    def __init__(self, data: dict, device: str) -> None:
-        chosen = members(data)
-        listed = captions(data, chosen, torch.Generator().manual_seed(0))
-        self.vae = trained_vae(data)
-        key = digest(CLIP / "model.safetensors") + str(hash_of(listed)) + state_key(self.vae)
-        stored = torch.load(BANK) if BANK.exists() else {}
-        if stored.get("key") != key:
-            stored = {"key": key, **self._compute(data, listed, device)}
-            torch.save(stored, BANK)
+    def __init__(self, world: World, vae: AutoencoderKL, device: str, path: Path) -> None:
+        listed = world.captions(torch.Generator().manual_seed(0))
+        key = hashlib.sha256((digest(CLIP / "model.safetensors") + repr(listed)).encode())
+        for value in vae.state_dict().values():
+            key.update(value.numpy().tobytes())
+        stored = torch.load(path) if path.exists() else {}
+        if stored.get("key") != key.hexdigest():
+            stored = {"key": key.hexdigest(), **self.compute(world, vae, listed, device)}
+            save(stored, path)
         self.latents, self.rows, self.empty = (
             stored[name].to(device) for name in ("latents", "rows", "empty")
         )
         self.scene_of, self.weights = stored["scene_of"], stored["weights"]
 
-    def _compute(self, data: dict, listed: list[Caption], device: str) -> dict:
+    @staticmethod
+    @torch.no_grad()
+    def compute(world: World, vae: AutoencoderKL, listed: list, device: str) -> dict:
+        """What is stored."""
         scenes = list(dict.fromkeys(caption.scene for caption in listed))
         number = {scene: i for i, scene in enumerate(scenes)}
-        vae = self.vae.to(device)
-        with torch.inference_mode():
-            latents = [
-                vae.encode(draw(data, scenes[i : i + 128]).to(device)).latent_dist.mean.cpu()
-                for i in tqdm(range(0, len(scenes), 128), desc="latents", disable=None)
-            ]
-        self.vae = vae.cpu()
+        vae.to(device)
+        latents = [
+            vae.encode(world.draw(scenes[i : i + 128]).to(device)).latent_dist.mean.cpu()
+            for i in tqdm(range(0, len(scenes), 128), desc="latents", disable=None)
+        ]
+        vae.cpu()
         model, tokenizer = clip_text()
         model = model.to(device)
         texts = [caption.text for caption in listed]
@@ -78,9 +96,9 @@ class Bank:
             for i in tqdm(range(0, len(texts), 256), desc="text", disable=None)
         ]
         return {
-            "latents": torch.cat(latents).clone(),
-            "rows": torch.cat(rows).clone(),
-            "empty": text_rows([""], model, tokenizer).clone(),
+            "latents": torch.cat(latents),
+            "rows": torch.cat(rows),
+            "empty": text_rows([""], model, tokenizer),
             "scene_of": torch.tensor([number[caption.scene] for caption in listed]),
             "weights": torch.tensor([caption.weight for caption in listed]),
         }
@@ -91,18 +109,6 @@ class Bank:
         rows = self.rows[chosen].float()
         rows[: round(EMPTY * n)] = self.empty.float()
         return self.latents[self.scene_of[chosen]], rows
-
-
-def hash_of(listed: list[Caption]) -> str:
-    """Changes when a caption, its scene or its weight does."""
-    import hashlib
-
-    return hashlib.sha256(repr(listed).encode()).hexdigest()
-
-
-def state_key(model: nn.Module) -> str:
-    """Changes when a weight does."""
-    return ",".join(f"{p.double().sum().item():.9g}" for p in model.parameters())
 
 
 @torch.no_grad()
@@ -122,203 +128,103 @@ def fit_to_text(model: nn.Module, rows: torch.Tensor) -> None:
             parameter.copy_(parameter @ whiten.to(parameter))
 
 
-class Trainer:
-    """Model, its running average, optimisers and the loop."""
+class UNetTrainer(Trainer):
+    """Squared error of v, the running average of the weights, and sheets of samples."""
 
-    def __init__(self, arguments: argparse.Namespace) -> None:
-        self.arguments = arguments
-        self.device = "cuda" if torch.cuda.is_available() else "cpu"
-        torch.manual_seed(arguments.seed)
-        self.dtype = fast_dtype(self.device)
-        self.data = torch.load(OUTPUT)
-        self.bank = Bank(self.data, self.device)
+    name = "unet"
+
+    def __init__(self, arguments: argparse.Namespace, data: dict, folder: Path = BUILD) -> None:
+        super().__init__(arguments, folder)
+        self.world = World(data)
+        self.vae, _ = trained_vae(self.world, folder)
+        self.bank = Bank(self.world, self.vae, self.device, folder / "diffusion_bank.pt")
         self.model = new_unet().to(self.device)
         fit_to_text(self.model, self.bank.rows)
-        self.average = copy.deepcopy(self.model).requires_grad_(False).eval()
+        self.average = EMAModel(self.model.parameters(), decay=AVERAGE, foreach=True)
         self.optimisers = optimisers(self.model, arguments.muon, arguments.adam, self.dtype)
+        self.kept = {"average": self.average}
         self.scheduler = new_scheduler()
-        self.alphas = self.scheduler.alphas_cumprod.to(self.device)
-        self.step, self.seconds = 0, 0.0
-        self.log = BUILD / "unet_log.jsonl"
+        self.last_sheet = 0.0
 
-    def autocast(self) -> torch.autocast:
-        """bfloat16 inside the U-Net where that is faster."""
-        return torch.autocast(self.device, torch.bfloat16, enabled=self.dtype == torch.bfloat16)
-
-    def loss(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """One batch: squared error of v for each picture, and the noise level of each."""
+    def loss(self) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """The log tells four losses, from little noise to much: a quarter of the range each."""
         latents, rows = self.bank.batch(self.arguments.batch)
         n = len(latents)
         # one time step from each n-th of the range: the loss of a batch varies less
         order = torch.randperm(n)
-        steps = ((order + torch.rand(n)) / n * len(self.alphas)).long().to(self.device)
-        signal = self.alphas[steps].sqrt()[:, None, None, None]
-        noise_share = (1 - self.alphas[steps]).sqrt()[:, None, None, None]
+        steps = (order + torch.rand(n)) / n * self.scheduler.config.num_train_timesteps
+        steps = steps.long().to(self.device)
         noise = torch.randn_like(latents)
         with self.autocast():
-            guess = self.model(signal * latents + noise_share * noise, steps, rows).sample
-        target = signal * noise - noise_share * latents
-        return ((guess.float() - target) ** 2).mean((1, 2, 3)), steps
+            noisy = self.scheduler.add_noise(latents, noise, steps)
+            guess = self.model(noisy, steps, rows).sample
+        target = self.scheduler.get_velocity(latents, noise, steps)
+        losses = ((guess.float() - target) ** 2).mean((1, 2, 3))
+        quarters = losses.detach()[order.argsort()].tensor_split(4)
+        return losses.mean(), {"loss": torch.stack([quarter.mean() for quarter in quarters])}
 
-    @property
-    def done(self) -> float:
-        """How much of the time is over, 0 to 1."""
-        return min(1.0, self.seconds / (60 * self.arguments.minutes))
+    def after_step(self) -> None:
+        self.average.step(self.model.parameters())
 
-    def run(self) -> None:
-        """Train until the minutes are used up."""
-        if CHECKPOINT.exists():
-            self.resume()
-        elif self.log.exists():
-            self.log.unlink()
-        print(
-            f"{parameters(self.model):,} parameters on {self.device} in {self.dtype}, {len(self.bank.rows):,} captions "
-            f"of {len(self.bank.latents):,} scenes, from step {self.step}",
-            flush=True,
-        )
-        last_save = last_note = last_sheet = self.seconds
-        first, began_at = self.step, self.seconds
-        quarters: list[list[float]] = [[], [], [], []]
-        bar = tqdm(total=60 * self.arguments.minutes, initial=self.seconds, unit="s", disable=None)
-        while self.done < 1:
-            began = time.time()
-            losses, steps = self.loss()
-            losses.mean().backward()
-            share = rate(self.step, self.done)
-            for optimiser in self.optimisers:
-                for group in optimiser.param_groups:
-                    group["lr"] = group["top"] * share
-                optimiser.step()
-                optimiser.zero_grad(set_to_none=True)
-            self.step += 1
-            follow = 1 - min(AVERAGE, self.step / (10 + self.step))
-            torch._foreach_lerp_(
-                list(self.average.parameters()), list(self.model.parameters()), follow
-            )
-            for loss, step in zip(losses.tolist(), steps.tolist(), strict=True):
-                quarters[4 * step // len(self.alphas)].append(loss)
-            spent = since(began)
-            self.seconds += spent
-            bar.update(spent)
-            if self.step == 20 or self.seconds - last_note > self.arguments.every:
-                self.note(quarters, (self.seconds - began_at) / (self.step - first))
-                last_note, quarters = self.seconds, [[], [], [], []]
-            if self.seconds - last_save > 150:
-                self.save()
-                last_save = self.seconds
-            if self.seconds - last_sheet > self.arguments.sheet:
-                self.sheet()
-                last_sheet = self.seconds
-        bar.close()
-        if self.step > first:
-            self.note(quarters, (self.seconds - began_at) / (self.step - first))
-        self.save()
-        self.sheet()
-
-    def note(self, quarters: list[list[float]], a_step: float) -> None:
-        """One line of the log: the loss from little noise to much, a quarter of the range each."""
-        line = {"step": self.step, "minutes": round(self.seconds / 60, 2)}
-        line["ms_a_step"] = round(1000 * a_step)
-        line["loss"] = [round(sum(q) / max(1, len(q)), 4) for q in quarters]
-        self.write(line)
-
-    def write(self, line: dict) -> None:
-        """To the log file and to the screen."""
-        with self.log.open("a") as file:
-            file.write(json.dumps(line) + "\n")
-        print(json.dumps(line), flush=True)
+    def measure(self, last: bool) -> dict[str, str]:
+        """Now and then, and at the end: a sheet."""
+        if not last and self.seconds - self.last_sheet < self.arguments.sheet:
+            return {}
+        self.last_sheet = self.seconds
+        return {"right_by_pixels": self.sheet()}
 
     @torch.no_grad()
-    def sheet(self) -> None:
+    def sheet(self) -> str:
         """Draw 64 of the world with the averaged weights: a picture, and how many are recognisable."""
-        chosen = members(self.data)
-        shown = chosen[:: len(chosen) // SHOWN][:SHOWN]
-        pipe = assemble(self.bank.vae.to(self.device), self.average)
-        pipe.text_encoder.to(self.device)
+        names, concepts = self.world.names, self.world.concepts
+        shown = range(len(names))[:: max(1, len(names) // SHOWN)][:SHOWN]
+        pipe = assemble(self.vae, averaged(self.average)).to(self.device)
         with self.autocast():
             pictures = pipe(
-                [prompt(self.data["concepts"][c]["name"]) for c in shown],
+                [names[i] for i in shown],
                 num_inference_steps=20,
                 guidance_scale=self.arguments.guidance,
-                generator=[torch.Generator().manual_seed(c) for c in shown],
+                generator=[torch.Generator().manual_seed(concepts[i]) for i in shown],
                 output_type="pt",
-            ).images.float()
-        pixels = pictures.cpu() * 2 - 1
-        known = draw(self.data, [Scene(c) for c in chosen])
-        small, known = (nn.functional.avg_pool2d(p, 4).flatten(1) for p in (pixels, known))
-        nearest = torch.cdist(small, known).argmin(1).tolist()
-        right = sum(chosen[i] == c for i, c in zip(nearest, shown, strict=True))
-        columns = [torch.cat(list(row), 2) for row in pixels.split(16)]
-        save_picture(torch.cat(columns, 1), BUILD / f"unet_{self.seconds / 60:05.1f}.png")
-        self.write(
-            {
-                "step": self.step,
-                "minutes": round(self.seconds / 60, 2),
-                "right_by_pixels": f"{right} of {len(shown)}",
-            }
-        )
-        self.bank.vae.cpu()
-
-    def save(self) -> None:
-        """Checkpoint, written whole or not at all."""
-        state = {
-            "model": self.model.state_dict(), "average": self.average.state_dict(), "step": self.step,
-            "seconds": self.seconds, "optimisers": [o.state_dict() for o in self.optimisers],
-        }  # fmt: skip
-        torch.save(state, CHECKPOINT.with_suffix(".part"))
-        CHECKPOINT.with_suffix(".part").replace(CHECKPOINT)
-
-    def resume(self) -> None:
-        """Go on from the checkpoint."""
-        state = torch.load(CHECKPOINT, map_location=self.device)
-        self.model.load_state_dict(state["model"])
-        self.average.load_state_dict(state["average"])
-        for optimiser, saved in zip(self.optimisers, state["optimisers"], strict=True):
-            optimiser.load_state_dict(saved)
-        self.step, self.seconds = state["step"], state["seconds"]
-        torch.manual_seed(self.arguments.seed + self.step)
+            ).images
+        pixels = pictures.float().cpu() * 2 - 1
+        known = self.world.draw(self.world.scenes)
+        nearest = torch.cdist(coarse(pixels), coarse(known)).argmin(1)
+        images = [as_image(picture) for picture in as_levels(pixels)]
+        sheet(images, 16).save(self.folder / f"unet_{self.seconds / 60:05.1f}.png")
+        return f"{int((nearest == torch.tensor(shown)).sum())} of {len(shown)}"
 
 
-def export_checkpoint() -> None:
-    """Write the shipped files from the last checkpoints."""
-    if not CHECKPOINT.exists():
-        raise SystemExit("Nothing to export yet: train first (`python unet.py --minutes 80`).")
-    state = torch.load(CHECKPOINT, map_location="cpu")
-    unet = new_unet()
-    unet.load_state_dict(state["average"])
-    export(trained_vae(torch.load(OUTPUT)), unet)
-    print(
-        f"step {state['step']}, {state['seconds'] / 60:.0f} minutes -> helpers/models/emoji-diffusion"
-    )
+def averaged(average: EMAModel) -> nn.Module:
+    """A U-Net of the averaged weights, to be used."""
+    unet = new_unet().eval().requires_grad_(False)
+    average.copy_to(unet.parameters())
+    return unet
+
+
+def export_checkpoint(data: dict, target: Path, folder: Path = BUILD) -> None:
+    """Write the files of a pipeline from the last checkpoints, and their curves to ``results.json``."""
+    state = load_checkpoint("unet", "training.diffusion.unet", folder)
+    average = EMAModel([])
+    average.load_state_dict(state["average"])
+    vae, log = trained_vae(World(data), folder)
+    export(vae, averaged(average), target)
+    write(target, {"curve": {"autoencoder": log, "U-Net": state["log"]}})
+    print(f"step {state['step']}, {state['seconds'] / 60:.0f} minutes -> {target}")
 
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--minutes", type=float, default=80, help="training time in all, over every resumed run"
-    )
-    parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument(
-        "--muon", type=float, default=3e-3, help="highest learning rate of the inner kernels"
-    )
-    parser.add_argument(
-        "--adam", type=float, default=1e-3, help="highest learning rate of everything else"
-    )
-    parser.add_argument("--every", type=float, default=60, help="seconds between lines of the log")
-    parser.add_argument("--sheet", type=float, default=600, help="seconds between sample sheets")
-    parser.add_argument("--guidance", type=float, default=3.0, help="guidance scale of the sheets")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument(
-        "--export", action="store_true", help="write the shipped files from the checkpoint"
-    )
-    arguments = parser.parse_args()
-    if not OUTPUT.exists():
-        raise SystemExit("No pictures yet. Run `npm ci && python data.py` in this folder first.")
+    options = command_line(__doc__, minutes=80.0, muon=3e-3, adam=1e-3)
+    options.number("--batch", 64, "pictures in a batch")
+    options.number("--sheet", 600.0, "seconds between sample sheets")
+    options.number("--guidance", 3.0, "guidance scale of the sheets")
+    options.export(SHIPPED)
+    arguments = options.parse_args()
     if arguments.export:
-        export_checkpoint()
+        export_checkpoint(load(), arguments.export)
     else:
-        Trainer(arguments).run()
+        UNetTrainer(arguments, load()).run()
 
 
 if __name__ == "__main__":

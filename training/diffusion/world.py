@@ -1,17 +1,22 @@
-"""What the tiny Stable Diffusion is to know: which emoji, drawn by whom, and what captions say of them."""
+"""What the tiny Stable Diffusion is to know: which emoji, drawn by whom, and what captions say of them.
+
+The lists say what is in. :class:`World` is all that the trainings and the measuring know of it: another world is
+another class with the same public names.
+"""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
+from functools import cached_property
 from typing import NamedTuple
 
 import torch
 
-from training.clip.data import COLOURS
-from training.clip.evaluate import place
-from training.clip.train import POSITIONS, with_article
+from training.artwork import drawn_by
+from training.captions import POSITIONS, UNSAID, caption, prompt
 from training.clip.words import is_held_out
+from training.drawing import COLOURS, WHITE, place
 
 # One artist: a prompt then means one picture, and an hour on a CPU is enough to learn a world of them.
 ARTIST = "noto"
@@ -48,7 +53,7 @@ LEFT_OUT_NAMES = re.compile(
     r"|pregnant|with horizontal|button$|diamond with|pushing|wards hand|backhand|sun behind (small|large)"
 )
 # What people call things that Unicode calls otherwise. Keywords that fit one drawing only are added
-# by `captions`; these fit several, and the most usual one is meant.
+# by `keywords`; these fit several, and the most usual one is meant.
 ALSO_CALLED = {
     "dog face": ("puppy", "doggy"), "cat face": ("kitten", "kitty"), "rabbit face": ("bunny",),
     "automobile": ("car",), "airplane": ("plane",), "red heart": ("heart",), "hamburger": ("burger",),
@@ -69,9 +74,8 @@ SHARES = {
     "ground": 0.12, "small": 0.02, "place": 0.04, "both": 0.03,
 }  # fmt: skip
 SMALL = 0.5  # of the usual size; things at an edge are small too
-SPOTS = {"on the left": (0.0, 0.5), "on the right": (1.0, 0.5), "at the top": (0.5, 0.0), "at the bottom": (0.5, 1.0)}  # fmt: skip
-NOWHERE = -1
-WHITE = 0
+SPOTS = ((0.0, 0.5), (1.0, 0.5), (0.5, 0.0), (0.5, 1.0))  # of POSITIONS: across, down
+MIDDLE = UNSAID  # the position of what lies in the middle
 
 
 class Scene(NamedTuple):
@@ -80,7 +84,11 @@ class Scene(NamedTuple):
     concept: int
     colour: int = WHITE
     small: bool = False
-    position: int = NOWHERE
+    position: int = MIDDLE
+
+    def say(self, thing: str) -> str:
+        """The thing, and where it is and on what: white and the middle go without saying."""
+        return caption(thing, self.position, UNSAID if self.colour == WHITE else self.colour)
 
 
 class Caption(NamedTuple):
@@ -92,121 +100,121 @@ class Caption(NamedTuple):
     weight: float
 
 
-def members(data: dict) -> list[int]:
-    """The concepts of the world, in Unicode's order: drawn by the artist and not left out.
+class World:
+    """The concepts of the data set that are in, their pictures and their captions."""
 
-    A drawing that the artist uses for two names is in once, under its first name.
-    """
-    drawing = rows(data)
-    seen, chosen = set(), []
-    for c, entry in enumerate(data["concepts"]):
-        left_out = entry["subgroup"] in LEFT_OUT_SUBGROUPS
-        if c not in drawing or (left_out and prompt(entry["name"]) not in BROUGHT_BACK):
-            continue
-        if LEFT_OUT_NAMES.search(entry["name"]):
-            continue
-        pixels = data["pictures"][drawing[c]].numpy().tobytes()
-        if pixels not in seen:
-            seen.add(pixels)
-            chosen.append(c)
-    return chosen
+    def __init__(self, data: dict) -> None:
+        self.data = data
+        mine = drawn_by(data, ARTIST).tolist()
+        self.row = {int(data["concept"][row]): row for row in mine}  # of the artist's drawing
+        self.all_names = [prompt(entry["name"]) for entry in data["concepts"]]
 
+    @cached_property
+    def concepts(self) -> list[int]:
+        """The concepts that are in, in Unicode's order: drawn by the artist and not left out.
 
-def rows(data: dict) -> dict[int, int]:
-    """Concept -> row of the artist's drawing."""
-    number = data["styles"].index(ARTIST)
-    mine = (data["style"] == number).nonzero().squeeze(1).tolist()
-    return {int(data["concept"][row]): row for row in mine}
+        A drawing that the artist uses for two names is in once, under its first name.
+        """
+        seen, chosen = set(), []
+        for c, entry in enumerate(self.data["concepts"]):
+            left_out = entry["subgroup"] in LEFT_OUT_SUBGROUPS
+            if c not in self.row or (left_out and self.all_names[c] not in BROUGHT_BACK):
+                continue
+            if LEFT_OUT_NAMES.search(entry["name"]):
+                continue
+            pixels = self.data["pictures"][self.row[c]].numpy().tobytes()
+            if pixels not in seen:
+                seen.add(pixels)
+                chosen.append(c)
+        return chosen
 
+    @property
+    def names(self) -> list[str]:
+        """What each of them is asked for by."""
+        return [self.all_names[c] for c in self.concepts]
 
-def prompt(name: str) -> str:
-    """A name as it is asked for: lower case, straight apostrophe."""
-    return name.replace("’", "'").lower()
+    @property
+    def scenes(self) -> list[Scene]:
+        """What each name alone shows."""
+        return [Scene(c) for c in self.concepts]
 
+    @property
+    def some_on_grounds(self) -> list[Scene]:
+        """The same, every third on a coloured ground: a fair sample of what there is to see."""
+        return [Scene(c, c % len(COLOURS) if c % 3 == 0 else WHITE) for c in self.concepts]
 
-def draw(data: dict, scenes: list[Scene]) -> torch.Tensor:
-    """The scenes' pixels, (n, 3, 64, 64) in -1 … 1."""
-    drawing = rows(data)
-    return torch.stack(
-        [
-            place(
-                data["pictures"][drawing[s.concept]],
-                COLOURS[s.colour][1],
-                SMALL if s.small else 1.0,
-                SPOTS[POSITIONS[s.position]] if s.position != NOWHERE else (0.5, 0.5),
-            )
-            for s in scenes
-        ]
-    )
-
-
-def keywords(data: dict, chosen: list[int]) -> dict[int, list[str]]:
-    """Concept -> other words for it: keywords true of no other concept, and the usual ones.
-
-    Words held out from the CLIP's captions are held out here too.
-    """
-    entries = data["concepts"]
-    count = Counter(tag.lower() for entry in entries for tag in {t.lower() for t in entry["tags"]})
-    names = {prompt(entry["name"]) for entry in entries}
-    found = {}
-    for c in chosen:
-        usual = [
-            word for word in ALSO_CALLED.get(prompt(entries[c]["name"]), ()) if word not in names
-        ]
-        own = sorted(
-            {t.lower() for t in entries[c]["tags"]}
-            - names
-            - {w for words in ALSO_CALLED.values() for w in words}
+    def draw(self, scenes: list[Scene]) -> torch.Tensor:
+        """Pixels, (n, 3, 64, 64)."""
+        return torch.stack(
+            [
+                place(
+                    self.data["pictures"][self.row[s.concept]],
+                    s.colour,
+                    SMALL if s.small else 1.0,
+                    (0.5, 0.5) if s.position == MIDDLE else SPOTS[s.position],
+                )
+                for s in scenes
+            ]
         )
-        own = [
-            t for t in own if count[t] == 1 and 2 < len(t) < 30 and re.fullmatch(r"[a-z' -]+", t)
-        ]
-        found[c] = [w for w in usual + own[:5] if not is_held_out(w)]
-    return found
 
+    def keywords(self) -> dict[int, list[str]]:
+        """Concept -> other words for it: keywords true of no other concept, and the usual ones.
 
-def captions(data: dict, chosen: list[int], generator: torch.Generator) -> list[Caption]:
-    """Every caption of the training, and which scene it describes.
+        Words held out from the CLIP's captions are held out here too.
+        """
+        entries = self.data["concepts"]
+        tags = [{tag.lower() for tag in entry["tags"]} for entry in entries]
+        count = Counter(tag for own in tags for tag in own)
+        names = set(self.all_names)
+        called = {word for words in ALSO_CALLED.values() for word in words}
+        found = {}
+        for c in self.concepts:
+            usual = [w for w in ALSO_CALLED.get(self.all_names[c], ()) if w not in names]
+            own = [
+                tag
+                for tag in sorted(tags[c] - names - called)
+                if count[tag] == 1 and 2 < len(tag) < 30 and re.fullmatch(r"[a-z' -]+", tag)
+            ]
+            found[c] = [w for w in usual + own[:5] if not is_held_out(w)]
+        return found
 
-    ``kind`` is a key of SHARES; the weights of a kind add up to its share, equal for every concept.
-    """
-    others = keywords(data, chosen)
-    found: list[tuple[str, Scene, str, float]] = []
+    def captions(self, generator: torch.Generator) -> list[Caption]:
+        """Every caption of the training, and which scene it describes.
 
-    def pick(n: int) -> int:
-        return int(torch.randint(n, (1,), generator=generator))
+        ``kind`` is a key of SHARES; the weights of a kind add up to its share, equal for every concept.
+        """
 
-    for c in chosen:
-        name = prompt(data["concepts"][c]["name"])
-        say = [name, f"a {name}"]
-        for template, share in PLAIN:
-            found.append((template.format(name), Scene(c), "plain", share))
-        for word in others[c]:
-            found.append((word, Scene(c), "keyword", 0.6))
-            found.append((f"a {word}", Scene(c), "keyword", 0.4))
-        for size in ("large", "big"):
-            found.append((f"a {size} {name}", Scene(c), "large", 1.0))
-        for colour in range(1, len(COLOURS)):
-            ground = f"on a {COLOURS[colour][0]} background"
-            found.append((f"{say[pick(2)]} {ground}", Scene(c, colour), "ground", 1.0))
-        for size in ("small", "tiny"):
-            text = f"{('', 'a ')[pick(2)]}{size} {name}"
-            found.append((text, Scene(c, small=True), "small", 1.0))
-        for position, where in enumerate(POSITIONS):
-            scene = Scene(c, small=True, position=position)
-            found.append((f"{say[pick(2)]} {where}", scene, "place", 0.7))
-            found.append((f"a small {name} {where}", scene, "place", 0.3))
-        for _ in range(6):
-            colour, position = 1 + pick(len(COLOURS) - 1), pick(len(POSITIONS) + 1) - 1
-            ground = f"on a {COLOURS[colour][0]} background"
-            where = "" if position == NOWHERE else f" {POSITIONS[position]}"
-            size = "small " if position == NOWHERE or pick(2) else ""
-            scene = Scene(c, colour, True, position)
-            found.append((f"a {size}{name}{where} {ground}", scene, "both", 1.0))
-    total = Counter()
-    for _, _, kind, weight in found:
-        total[kind] += weight
-    return [
-        Caption(with_article(text), scene, kind, weight / total[kind] * SHARES[kind])
-        for text, scene, kind, weight in found
-    ]
+        def pick(n: int) -> int:
+            return int(torch.randint(n, (1,), generator=generator))
+
+        found: list[Caption] = []
+
+        def say(kind: str, weight: float, thing: str, scene: Scene) -> None:
+            found.append(Caption(scene.say(thing), scene, kind, weight))
+
+        for c, others in self.keywords().items():
+            name = self.all_names[c]
+            either = (name, f"a {name}")
+            for template, share in PLAIN:
+                say("plain", share, template.format(name), Scene(c))
+            for word in others:
+                say("keyword", 0.6, word, Scene(c))
+                say("keyword", 0.4, f"a {word}", Scene(c))
+            for size in ("large", "big"):
+                say("large", 1.0, f"a {size} {name}", Scene(c))
+            for colour in range(1, len(COLOURS)):
+                say("ground", 1.0, either[pick(2)], Scene(c, colour))
+            for size in ("small", "tiny"):
+                say("small", 1.0, f"{('', 'a ')[pick(2)]}{size} {name}", Scene(c, small=True))
+            for position in range(len(POSITIONS)):
+                scene = Scene(c, small=True, position=position)
+                say("place", 0.7, either[pick(2)], scene)
+                say("place", 0.3, f"a small {name}", scene)
+            for _ in range(6):
+                colour, position = 1 + pick(len(COLOURS) - 1), pick(len(POSITIONS) + 1) - 1
+                size = "small " if position == MIDDLE or pick(2) else ""
+                say("both", 1.0, f"a {size}{name}", Scene(c, colour, True, position))
+        total = Counter()
+        for each in found:
+            total[each.kind] += each.weight
+        return [c._replace(weight=c.weight / total[c.kind] * SHARES[c.kind]) for c in found]
