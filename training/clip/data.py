@@ -138,6 +138,22 @@ class Pictures:
             if torch.rand(1) < 0.5:
                 family = self.family[int(concept[i])]
                 concept[i + 1] = family[int(torch.randint(len(family), (1,)))]
+        drawings = self._mixed(concept)
+        grid, size, position = self._placed(concept, captioned)
+        drawings = F.grid_sample(drawings, grid, padding_mode="zeros", align_corners=False)
+        rgb, alpha = drawings[:, :3], drawings[:, 3:]
+        rgb = self._recolour(rgb, alpha)
+        ground, colour = self._grounds(n)
+        pixels = rgb + (1 - alpha) * ground.view(n, 3, 1, 1).to(self.device)
+        self._hide(pixels)
+        return {
+            "pixels": pixels.clamp(0, 1) * 2 - 1,
+            "concept": concept, "colour": colour, "size": size, "position": position,
+        }  # fmt: skip
+
+    def _mixed(self, concept: torch.Tensor) -> torch.Tensor:
+        """A drawing of each, now and then with some of another artist's in it; premultiplied, on the device."""
+        n = len(concept)
         rows = [self.by_concept[c] for c in concept.tolist()]
         first = torch.tensor([r[int(torch.randint(len(r), (1,)))] for r in rows])
         second = torch.tensor([r[int(torch.randint(len(r), (1,)))] for r in rows])
@@ -148,8 +164,14 @@ class Pictures:
             share = blend[which].view(-1, 1, 1, 1).to(self.device)
             other = self.drawings[second[which]].float().to(self.device)
             drawings[which] = drawings[which] * (1 - share) + other * share
+        return drawings
 
-        colour, size, position = (torch.full((n,), -1) for _ in range(3))
+    def _placed(
+        self, concept: torch.Tensor, captioned: int
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Where every pixel is taken from: small, large, aside, turned, mirrored, warped; what is to be said of it."""
+        n = len(concept)
+        size, position = torch.full((n,), UNSAID), torch.full((n,), UNSAID)
         # captions speak of size and place; the rest of the batch is mostly about what is drawn
         placed = torch.rand(n) * torch.where(torch.arange(n) < captioned, 1.0, 4.0)
         scale = 0.82 + 0.26 * torch.rand(n)
@@ -179,11 +201,11 @@ class Pictures:
         amount = 0.09 * torch.rand(n, 1, 1, 1) * (torch.rand(n, 1, 1, 1) < 0.6 * self.strength)
         warp = F.interpolate(torch.randn(n, 2, 4, 4) * amount, size=SIZE, mode="bicubic")
         grid = grid + warp.permute(0, 2, 3, 1).to(self.device)
-        drawings = F.grid_sample(drawings, grid, padding_mode="zeros", align_corners=False)
+        return grid, size, position
 
-        rgb, alpha = drawings[:, :3], drawings[:, 3:]
-        rgb = self._recolour(rgb, alpha)
-        ground = torch.ones(n, 3)
+    def _grounds(self, n: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """White, a colour that has a name, or any; and which it is."""
+        ground, colour = torch.ones(n, 3), torch.full((n,), UNSAID)
         drawn = torch.rand(n) < 0.5
         colour[~drawn] = WHITE
         named = drawn & (torch.rand(n) < 0.75)
@@ -192,8 +214,11 @@ class Pictures:
         ground[named] = (PALETTE[colour[named]] + shade).clamp(0, 1)
         free = drawn & ~named
         ground[free] = torch.rand(int(free.sum()), 3)
-        pixels = rgb + (1 - alpha) * ground.view(n, 3, 1, 1).to(self.device)
-        # what artists share is the coarse picture: now and then only that is shown, or a part is hidden
+        return ground, colour
+
+    def _hide(self, pixels: torch.Tensor) -> None:
+        """What artists share is the coarse picture: now and then only that is shown, or a part is hidden. In place."""
+        n = len(pixels)
         coarse = (torch.rand(n) < 0.25 * self.strength).nonzero().squeeze(1)
         for part, step in ((coarse[::2], 2), (coarse[1::2], 4)):
             if len(part):
@@ -204,10 +229,6 @@ class Pictures:
             top, left = (int(x) for x in torch.randint(0, SIZE - 16, (2,)))
             high, wide = (int(x) for x in torch.randint(12, 28, (2,)))
             pixels[i, :, top : top + high, left : left + wide] = torch.rand(3, 1, 1).to(pixels)
-        return {
-            "pixels": pixels.clamp(0, 1) * 2 - 1,
-            "concept": concept, "colour": colour, "size": size, "position": position,
-        }  # fmt: skip
 
     def _recolour(self, rgb: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:
         """Other artists' inks: contrast, brightness, saturation, a little hue; now and then an outline drawing."""
