@@ -158,16 +158,18 @@ class Trainer:
         """How much of the time is over, 0 to 1."""
         return min(1.0, self.seconds / (60 * self.arguments.minutes))
 
+    def groups(self) -> list[dict]:
+        """Of all optimisers."""
+        return [group for optimiser in self.optimisers for group in optimiser.param_groups]
+
     def autocast(self) -> torch.autocast:
         """bfloat16 where that is faster."""
         return torch.autocast(self.device, torch.bfloat16, enabled=self.dtype == torch.bfloat16)
 
     def run(self) -> None:
         """Train until the minutes are used up, or until asked to stop."""
-        groups = [group for optimiser in self.optimisers for group in optimiser.param_groups]
-        highest = [group["lr"] for group in groups]
+        highest = [group["lr"] for group in self.groups()]
         self.resume()
-        groups = [group for optimiser in self.optimisers for group in optimiser.param_groups]
         count = sum(p.numel() for p in self.model.parameters())
         print(
             f"{self.name}: {count:,} parameters on {self.device}, fast in {self.dtype}, from step {self.step}",
@@ -181,7 +183,7 @@ class Trainer:
             while self.done < 1 and not stop.is_set():
                 began = time.monotonic()
                 share = self.rate()
-                for group, most in zip(groups, highest, strict=True):
+                for group, most in zip(self.groups(), highest, strict=True):
                     group["lr"] = most * share
                 self.one_step()
                 spent = min(time.monotonic() - began, LONGEST_STEP)

@@ -49,9 +49,9 @@ def retrieval(tower: Tower, data: dict, pixels: torch.Tensor) -> dict:
             "image_to_name": top(image @ names.T, concept),
             "text_to_image": top(names[concept] @ image.T, torch.arange(len(mine))),
         }
-    seen = torch.tensor([result[style]["image_to_name"] for style in TRAIN_STYLES]).double()
+    seen = [result[style]["image_to_name"] for style in TRAIN_STYLES]
     weight = torch.tensor([result[style]["pictures"] for style in TRAIN_STYLES])
-    mean = (seen * weight[:, None]).sum(0) / weight.sum()
+    mean = (torch.tensor(seen, dtype=torch.double) * weight[:, None]).sum(0) / weight.sum()
     result["all seen styles"] = {
         "pictures": int(weight.sum()),
         "image_to_name": [round(x, 3) for x in mean.tolist()],

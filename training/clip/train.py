@@ -128,6 +128,7 @@ class ClipTrainer(Trainer):
         self.kept = {"prototypes": self.prototypes}
 
     def loss(self) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """Pictures against captions; both against the prototypes; single words and phrases against the teacher."""
         # from the middle on, drawings are changed less and less, and at the end nearly as they are
         self.pictures.strength = min(1.0, max(0.2, (1.0 - self.done) / 0.4))
         n, extra = self.arguments.captioned, self.arguments.extra

@@ -76,6 +76,7 @@ class VaeTrainer(Trainer):
         self.optimisers = optimisers(self.model, arguments.muon, arguments.adam, self.dtype)
 
     def loss(self) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """Mean absolute error, that of edges, and a little of the latents' distance from plain noise."""
         pixels = self.drawings.batch(self.arguments.batch).to(self.device)
         with self.autocast():
             posterior = self.model.encode(pixels).latent_dist
