@@ -7,6 +7,7 @@ import re
 from training.drawing import COLOURS
 
 POSITIONS = ("on the left", "on the right", "at the top", "at the bottom")
+SPOTS = ((0.0, 0.5), (1.0, 0.5), (0.5, 0.0), (0.5, 1.0))  # where these are: across, down
 UNSAID = -1
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 
@@ -10,7 +11,9 @@ class Options(argparse.ArgumentParser):
     """Of a module with this docstring."""
 
     def __init__(self, doc: str) -> None:
+        spec = sys.modules["__main__"].__spec__  # of what -m runs
         super().__init__(
+            prog=f"python -m {spec.name}" if spec else None,
             description=doc,
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from transformers import CLIPModel
 
 from training.artwork import HELD_OUT_STYLES, TRAIN_STYLES, drawn_by, load
-from training.captions import POSITIONS, caption
+from training.captions import POSITIONS, SPOTS, caption
 from training.clip.model import SHIPPED, Tower, configuration
 from training.clip.words import CATEGORIES, UNSEEN, UNTAUGHT, families
 from training.drawing import COLOURS, on_ground, place, premultiplied
@@ -150,7 +150,6 @@ def composition(tower: Tower, data: dict, style: str) -> dict:
         good = int((choice == torch.tensor(right)).sum())
         return {"right": good, "tried": len(tasks), "chance": round(1 / len(prompts[0]), 3)}
 
-    spots = ((0.0, 0.5), (1.0, 0.5), (0.5, 0.0), (0.5, 1.0))
     grounds = [name for name, _ in COLOURS]
     colours = range(len(COLOURS))
     result = {
@@ -172,7 +171,7 @@ def composition(tower: Tower, data: dict, style: str) -> dict:
             [
                 (place(drawing[m], scale=0.5, at=spot), [f"a {m} {p}" for p in POSITIONS], k)
                 for m in things
-                for k, spot in enumerate(spots)
+                for k, spot in enumerate(SPOTS)
             ]
         ),
     }

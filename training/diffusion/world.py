@@ -14,7 +14,7 @@ from typing import NamedTuple
 import torch
 
 from training.artwork import drawn_by
-from training.captions import POSITIONS, UNSAID, caption, prompt
+from training.captions import POSITIONS, SPOTS, UNSAID, caption, prompt
 from training.clip.words import is_held_out
 from training.drawing import COLOURS, WHITE, place
 
@@ -74,7 +74,6 @@ SHARES = {
     "ground": 0.12, "small": 0.02, "place": 0.04, "both": 0.03,
 }  # fmt: skip
 SMALL = 0.5  # of the usual size; things at an edge are small too
-SPOTS = ((0.0, 0.5), (1.0, 0.5), (0.5, 0.0), (0.5, 1.0))  # of POSITIONS: across, down
 MIDDLE = UNSAID  # the position of what lies in the middle
 
 
