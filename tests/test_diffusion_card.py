@@ -5,23 +5,19 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from typing import Any
 
 import pytest
 import torch
-from conftest import EMOJI, ROOT
+from conftest import EMOJI
 from PIL import Image
 from transformers import CLIPModel
 
-sys.path.insert(0, str(ROOT / "training"))
-
-import evaluate
-import evaluate_diffusion
-import pipeline
-from pictures import COLOURS
-
-SHIPPED = pipeline.SHIPPED
+from training.clip.model import Tower
+from training.diffusion import evaluate
+from training.diffusion.model import SHIPPED, load
+from training.drawing import COLOURS, as_pixels
+from training.measuring import digest
 
 
 @pytest.fixture(scope="module")
@@ -36,15 +32,15 @@ def card() -> str:
 
 def test_the_figures_belong_to_the_shipped_weights(results: dict[str, Any]) -> None:
     weights = [SHIPPED / part / "diffusion_pytorch_model.safetensors" for part in ("unet", "vae")]
-    assert results["sha256"] == pipeline.digest(*weights)
-    assert results["clip_sha256"] == pipeline.digest(EMOJI / "model.safetensors")
-    assert results["bytes"] == evaluate_diffusion.size()
+    assert results["sha256"] == digest(*weights)
+    assert results["clip_sha256"] == digest(EMOJI / "model.safetensors")
+    assert results["bytes"] == evaluate.size()
 
 
 def test_the_card_holds_the_measured_tables(results: dict[str, Any], card: str) -> None:
     assert card.count("<!-- table -->") == card.count("<!-- /table -->") == 1
     table = card.split("<!-- table -->")[1].split("<!-- /table -->")[0]
-    assert table.strip() == evaluate_diffusion.tables(results).strip()
+    assert table.strip() == evaluate.tables(results).strip()
 
 
 def test_the_card_says_what_a_card_says(card: str) -> None:
@@ -80,7 +76,7 @@ def test_floors(results: dict[str, Any]) -> None:
         round(a / b, 3) for a, b in zip(results["by_clip"]["generated"], real, strict=True)
     ]
     grounds = results["composition"]["ground colour"]
-    assert grounds["tried"] == len(evaluate_diffusion.ASKED) * (len(COLOURS) - 1)
+    assert grounds["tried"] == len(evaluate.ASKED) * (len(COLOURS) - 1)
     assert grounds["drawn"] / grounds["tried"] >= 0.85
     places = results["composition"]["left, right, top or bottom"]
     assert places["drawn"] / places["tried"] >= 0.8
@@ -92,21 +88,21 @@ def test_the_shipped_files_give_the_measured_pictures(results: dict[str, Any]) -
     names = [name.replace("’", "'").lower() for name in artwork]
     chosen = [names.index(name) for name in results["names"][::26]]
     assert len(chosen) == 30
-    pipe = pipeline.load()
-    tower = evaluate.Tower(CLIPModel.from_pretrained(EMOJI).float())
+    pipe = load()
+    tower = Tower.frozen(CLIPModel.from_pretrained(EMOJI))
     with torch.inference_mode():
-        drawn = evaluate_diffusion.paint(pipe, [names[c] for c in chosen], chosen)
-        similar = tower.image(evaluate_diffusion.levels(drawn)) @ tower.text(names).T
+        drawn = evaluate.paint(pipe, [names[c] for c in chosen], chosen)
+        similar = tower.image(as_pixels(drawn)) @ tower.text(names).T
     answers = [names[i] for i in similar.argmax(1).tolist()]
     measured = [results["mistaken"].get(names[c], names[c]) for c in chosen]
     assert sum(a == b for a, b in zip(answers, measured, strict=True)) >= 29
 
 
 def test_the_pictures_of_the_card(results: dict[str, Any]) -> None:
-    columns, frames = evaluate_diffusion.COLUMNS, evaluate_diffusion.FRAMES
+    columns, frames = evaluate.COLUMNS, evaluate.FRAMES
     with Image.open(SHIPPED / "contact_sheet.webp") as sheet:
         assert sheet.size == (64 * columns, 64 * -(-len(results["names"]) // columns))
     with Image.open(SHIPPED / "film_strip.webp") as strip:
-        assert strip.size == (64 * frames, 64 * len(evaluate_diffusion.WALKS))
+        assert strip.size == (64 * frames, 64 * len(evaluate.WALKS))
     known = set(results["names"])
-    assert {name for ends in evaluate_diffusion.WALKS for name in ends} <= known
+    assert {name for ends in evaluate.WALKS for name in ends} <= known

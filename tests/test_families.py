@@ -1,20 +1,19 @@
 """The arithmetic of words, scored again on the shipped weights: as stored, and above its floors.
 
-``training/evaluate.py`` wrote the scores beside the model, in ``results.json``, with a loop of its
-own. Here the same families (``training/words.py``) go through ``embed``, ``analogy`` and
-``nearest`` instead, so this also says that the helpers do what the scores are about.
+``training/clip/evaluate.py`` wrote the scores beside the model, in ``results.json``, with a loop
+of its own. Here the same families (``training/clip/words.py``) go through ``embed``, ``analogy``
+and ``nearest`` instead, so this also says that the helpers do what the scores are about.
 """
 
 from __future__ import annotations
 
 import json
 import re
-import sys
 from typing import Any
 
 import pytest
 import torch
-from conftest import EMOJI, ROOT
+from conftest import EMOJI
 
 from helpers import (
     analogy,
@@ -25,10 +24,7 @@ from helpers import (
     remove_direction,
     tokenize,
 )
-
-sys.path.insert(0, str(ROOT / "training"))
-
-import words
+from training.clip import words
 
 RESULTS = json.loads((EMOJI / "results.json").read_text(encoding="utf-8"))
 FAMILIES = words.families(RESULTS["names"])

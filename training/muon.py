@@ -1,42 +1,49 @@
-"""Muon, in float32: ``torch.optim.Muon`` works in bfloat16, which a CPU does ten times slower."""
+"""Muon for any kernel, in a dtype that is fast here.
+
+``torch.optim.Muon`` takes matrices only, and works in bfloat16, which many CPUs do ten times slower.
+"""
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Iterable
+
 import torch
+from torch import nn
 
 
 class Muon(torch.optim.Optimizer):
-    """Momentum whose every matrix is made orthogonal by Newton-Schulz (Jordan et al., 2024).
+    """Momentum, made orthogonal by Newton-Schulz (Jordan et al., 2024).
 
-    Learning rates mean what they mean to AdamW: updates are scaled to its usual size, 0.2 * sqrt(longest side)
-    (Liu et al., *Muon is Scalable for LLM Training*, 2025). Matrices of one shape are done together.
+    A convolution's kernel is a matrix too: (outputs, inputs x height x width). Learning rates mean what they
+    mean to AdamW: updates are scaled to its usual size, 0.2 * sqrt(longest side) (Liu et al., *Muon is Scalable
+    for LLM Training*, 2025). Kernels that flatten to one shape are done together.
     """
 
     def __init__(
-        self, params, lr: float, weight_decay: float = 0.05, momentum: float = 0.95
-    ) -> None:
+        self, params: Iterable[nn.Parameter], lr: float, weight_decay: float = 0.0, momentum: float = 0.95,
+        steps: int = 5, dtype: torch.dtype = torch.float32,
+    ) -> None:  # fmt: skip
         super().__init__(params, {"lr": lr, "weight_decay": weight_decay, "momentum": momentum})
+        self.steps, self.dtype = steps, dtype
 
     @torch.no_grad()
     def step(self) -> None:
         for group in self.param_groups:
-            shapes: dict[torch.Size, list[torch.Tensor]] = {}
+            shapes = defaultdict(list)
             for parameter in group["params"]:
                 if parameter.grad is not None:
-                    shapes.setdefault(parameter.shape, []).append(parameter)
-            for shape, parameters in shapes.items():
-                for parameter in parameters:
                     state = self.state[parameter]
                     momentum = state.setdefault("momentum", torch.zeros_like(parameter))
                     momentum.lerp_(parameter.grad, 1 - group["momentum"])
-                update = torch.stack(
-                    [p.grad.lerp(self.state[p]["momentum"], group["momentum"]) for p in parameters]
-                )
-                update = orthogonal(update) * 0.2 * max(shape) ** 0.5
-                for parameter, change in zip(parameters, update, strict=True):
-                    parameter.mul_(1 - group["lr"] * group["weight_decay"]).add_(
-                        change, alpha=-group["lr"]
-                    )
+                    update = parameter.grad.lerp(momentum, group["momentum"]).flatten(1)
+                    shapes[update.shape].append((parameter, update))
+            for shape, pairs in shapes.items():
+                updates = torch.stack([update for _, update in pairs]).to(self.dtype)
+                updates = orthogonal(updates, self.steps).float() * (0.2 * max(shape) ** 0.5)
+                for (parameter, _), change in zip(pairs, updates, strict=True):
+                    parameter.mul_(1 - group["lr"] * group["weight_decay"])
+                    parameter.add_(change.view_as(parameter), alpha=-group["lr"])
 
 
 def orthogonal(matrices: torch.Tensor, steps: int = 5) -> torch.Tensor:

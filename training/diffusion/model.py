@@ -8,13 +8,11 @@ hands them over (:func:`load`), as ``StableDiffusionPipeline.from_pretrained`` p
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import tempfile
 from pathlib import Path
 
 import torch
-from clip import SHIPPED as CLIP
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor
 from safetensors.torch import save_file
@@ -22,8 +20,13 @@ from torch import nn
 from transformers import CLIPTextModel, CLIPTokenizer
 from transformers.utils import logging
 
+from training.clip.model import SHIPPED as CLIP
+from training.clip.model import write_json
+from training.drawing import SIZE
+from training.muon import Muon
+
 SHIPPED = CLIP.parent / "emoji-diffusion"
-PIXELS, LATENTS, CHANNELS = 64, 8, 16
+LATENTS, CHANNELS = 8, 16
 
 
 def new_vae() -> AutoencoderKL:
@@ -37,7 +40,7 @@ def new_vae() -> AutoencoderKL:
         layers_per_block=1,
         latent_channels=CHANNELS,
         norm_num_groups=8,
-        sample_size=PIXELS,
+        sample_size=SIZE,
         mid_block_add_attention=False,
         scaling_factor=1.0,  # vae.py makes every latent channel's deviation 1
     )
@@ -76,6 +79,27 @@ def new_scheduler() -> DDIMScheduler:
         set_alpha_to_one=True,
         steps_offset=1,  # without effect on "trailing"; the pipeline warns of any other value
     )
+
+
+def there_and_back(vae: AutoencoderKL, pixels: torch.Tensor) -> torch.Tensor:
+    """Pixels through the latents' means: as good as a generated picture can get."""
+    return torch.cat([vae.decode(vae.encode(p).latent_dist.mean).sample for p in pixels.split(64)])
+
+
+@torch.no_grad()
+def standardise(vae: AutoencoderKL, pixels: torch.Tensor) -> None:
+    """Give every latent channel mean 0 and deviation 1 over these pictures, changing no picture.
+
+    The scale and the shift go into the two 1 x 1 convolutions on either side of the latents.
+    """
+    latents = torch.cat([vae.encode(part).latent_dist.mean for part in pixels.split(256)])
+    mean, deviation = latents.mean((0, 2, 3)), latents.std((0, 2, 3))
+    before, after = vae.quant_conv, vae.post_quant_conv
+    before.weight[:CHANNELS] /= deviation[:, None, None, None]
+    before.bias[:CHANNELS] = (before.bias[:CHANNELS] - mean) / deviation
+    before.bias[CHANNELS:] -= 2 * deviation.log()
+    after.bias += after.weight[:, :, 0, 0] @ mean
+    after.weight *= deviation[None, :, None, None]
 
 
 @contextlib.contextmanager
@@ -171,7 +195,7 @@ def export(vae: AutoencoderKL, unet: UNet2DConditionModel, folder: Path = SHIPPE
                 settings.pop("_name_or_path", None)
                 target = folder / file.relative_to(scratch)
                 target.parent.mkdir(parents=True, exist_ok=True)
-                target.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+                write_json(settings, target)
     for name, model in (("vae", vae), ("unet", unet)):
         state = {k: v.detach().cpu().half().contiguous() for k, v in model.state_dict().items()}
         file = folder / name / "diffusion_pytorch_model.safetensors"
@@ -179,14 +203,19 @@ def export(vae: AutoencoderKL, unet: UNet2DConditionModel, folder: Path = SHIPPE
         file.chmod(0o644)
 
 
-def digest(*files: Path) -> str:
-    """SHA-256 over files, in order."""
-    total = hashlib.sha256()
-    for file in files:
-        total.update(file.read_bytes())
-    return total.hexdigest()
+def optimisers(
+    model: nn.Module, matrices: float, rest: float, dtype: torch.dtype
+) -> list[torch.optim.Optimizer]:
+    """Muon for what lies inside the blocks, AdamW for the first and last layer, norms and biases.
 
-
-def parameters(model: nn.Module) -> int:
-    """How many numbers it has."""
-    return sum(p.numel() for p in model.parameters())
+    ``matrices`` and ``rest`` are their highest learning rates.
+    """
+    inner, outer = [], []
+    for name, parameter in model.named_parameters():
+        ends = any(part in name for part in ("conv_in", "conv_out", "quant_conv", "time_embedding"))
+        (outer if parameter.ndim < 2 or ends else inner).append(parameter)
+    return [
+        # one Newton-Schulz step less than usual, because they are a third of a step's work here
+        Muon(inner, matrices, steps=4, dtype=dtype),
+        torch.optim.AdamW(outer, lr=rest, betas=(0.9, 0.99), weight_decay=0.0, fused=True),
+    ]

@@ -1,4 +1,4 @@
-"""The shape of the emoji CLIP, how it is built for training and how it is written to disk."""
+"""The shape of the emoji CLIP, how it is asked, and how it is written to disk."""
 
 from __future__ import annotations
 
@@ -6,12 +6,16 @@ import json
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from safetensors.torch import save_file
-from tokenizer_files import write_tokenizer
 from torch import nn
-from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPVisionConfig
+from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPTokenizer, CLIPVisionConfig
 
-SHIPPED = Path(__file__).resolve().parent.parent / "helpers" / "models" / "emoji"
+from training import SHIPPED as HELPERS
+from training.captions import prompt
+from training.clip.tokenizer import write_tokenizer
+
+SHIPPED = HELPERS / "models" / "emoji"
 WIDTH = 128
 
 
@@ -29,6 +33,36 @@ def configuration() -> CLIPConfig:
     return CLIPConfig(
         text_config=text.to_dict(), vision_config=vision.to_dict(), projection_dim=WIDTH
     )
+
+
+class Tower:
+    """A CLIPModel and its tokenizer: texts and pixels become unit vectors, (n, projection)."""
+
+    def __init__(self, model: CLIPModel) -> None:
+        self.model = model
+        self.tokenizer = CLIPTokenizer.from_pretrained(SHIPPED)
+
+    @classmethod
+    def frozen(cls, model: CLIPModel) -> Tower:
+        """To be asked only."""
+        return cls(model.float().eval().requires_grad_(False))
+
+    def text(self, texts: list[str]) -> torch.Tensor:
+        """Padded only to the longest; a multiple of 8, so that few lengths occur."""
+        rows = []
+        for start in range(0, len(texts), 256):
+            tokens = self.tokenizer(
+                [prompt(text) for text in texts[start : start + 256]],
+                padding=True, pad_to_multiple_of=8, truncation=True, max_length=72, return_tensors="pt",
+            )  # fmt: skip
+            ids = tokens["input_ids"].to(self.model.device)
+            rows.append(self.model.text_model(input_ids=ids).pooler_output)
+        return F.normalize(self.model.text_projection(torch.cat(rows)), dim=-1)
+
+    def image(self, pixels: torch.Tensor) -> torch.Tensor:
+        """From pixels in -1 … 1."""
+        rows = [self.model.vision_model(pixel_values=p).pooler_output for p in pixels.split(256)]
+        return F.normalize(self.model.visual_projection(torch.cat(rows)), dim=-1)
 
 
 class TaughtEmbedding(nn.Module):
@@ -53,23 +87,28 @@ class TaughtEmbedding(nn.Module):
         return self.teacher @ self.matrix + self.rest
 
 
+def write_json(settings: dict, path: Path) -> None:
+    """As the libraries write theirs."""
+    path.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+
+
 def export(model: CLIPModel, folder: Path) -> None:
     """Write a plain ``CLIPModel`` in float16 whose keys match on transformers 4.57 and 5.x alike."""
     write_tokenizer(folder)
-    state = {}
-    for name, value in model.state_dict().items():
-        if ".token_embedding." not in name and "position_ids" not in name:
-            state[name] = value.detach().cpu().half().contiguous()
     embedding = model.text_model.embeddings.token_embedding
-    table = (
-        embedding.table() if isinstance(embedding, TaughtEmbedding) else embedding.weight.detach()
-    )
-    state["text_model.embeddings.token_embedding.weight"] = table.cpu().half().contiguous()
+    table = embedding.table() if isinstance(embedding, TaughtEmbedding) else embedding.weight
+    state = {
+        name: value
+        for name, value in model.state_dict().items()
+        if ".token_embedding." not in name and "position_ids" not in name
+    }
+    state["text_model.embeddings.token_embedding.weight"] = table
+    state = {name: value.detach().cpu().half().contiguous() for name, value in state.items()}
     save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
     settings = configuration().to_dict()
     settings.pop("transformers_version", None)
     settings["architectures"] = ["CLIPModel"]
-    (folder / "config.json").write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+    write_json(settings, folder / "config.json")
     processor = {
         "image_processor_type": "CLIPImageProcessor",
         "do_convert_rgb": True, "do_resize": True, "size": {"shortest_edge": 64}, "resample": 3,
@@ -77,6 +116,4 @@ def export(model: CLIPModel, folder: Path) -> None:
         "do_rescale": True, "rescale_factor": 1 / 255,
         "do_normalize": True, "image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5],
     }  # fmt: skip
-    (folder / "preprocessor_config.json").write_text(
-        json.dumps(processor, indent=2) + "\n", encoding="utf-8"
-    )
+    write_json(processor, folder / "preprocessor_config.json")

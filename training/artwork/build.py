@@ -1,33 +1,41 @@
-"""Turn the pinned npm artwork into one file of pictures and names: ``build/data.pt``.
+"""Turn the pinned npm artwork into one file of pictures and names: ``training/build/data.pt``.
 
-``npm ci && python data.py`` rebuilds it. A *concept* is one emoji (one Unicode sequence); each
-artist's drawing of it is one picture of 64 x 64 RGBA. Country flags and skin-tone variants are
-left out: the first are hundreds of near-identical rectangles, the second differ in one colour.
+A *concept* is one emoji (one Unicode sequence); each artist's drawing of it is one picture of
+64 x 64 RGBA. Country flags and skin-tone variants are left out: the first are hundreds of
+near-identical rectangles, the second differ in one colour.
 """
 
 from __future__ import annotations
 
-import argparse
 import io
 import json
 import re
 from collections import defaultdict
-from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-MODULES = HERE / "node_modules"
-OUTPUT = HERE / "build" / "data.pt"
-SIZE = 64
+import numpy as np
+import torch
+from PIL import Image
+from tqdm import tqdm
 
-TRAIN_STYLES = ("noto", "twemoji", "fluent-emoji", "fluent-emoji-flat", "fxemoji", "emojione")
-HELD_OUT_STYLES = ("noto-v1", "openmoji")
+from training import BUILD, FOLDER
+from training.artwork import DATA, HELD_OUT_STYLES, TRAIN_STYLES, drawn_by
+from training.drawing import SIZE, as_image, sheet
+from training.loop import save
+from training.options import Options
+
+MODULES = FOLDER / "node_modules"
 
 # Icon-set names that point at another emoji, or drawings that show something else than the name:
-# found by looking at the contact sheets (``python data.py --sheet``).
+# found by looking at the contact sheets (``--sheets``).
 WRONG = {
     ("twemoji", "astronaut"),
     ("noto-v1", "asterisk"),  # white on white
 }
+
+
+def read(path: str) -> dict | list:
+    """A JSON file of the npm packages."""
+    return json.loads((MODULES / path).read_text(encoding="utf-8"))
 
 
 def key(name: str) -> str:
@@ -44,12 +52,12 @@ def code(hexcode: str) -> str:
 
 def concepts() -> list[dict]:
     """Every emoji that is not a country flag, a skin tone, a hair or a regional letter."""
-    messages = json.loads((MODULES / "emojibase-data/en/messages.json").read_text(encoding="utf-8"))
+    messages = read("emojibase-data/en/messages.json")
     groups = {group["order"]: group["key"] for group in messages["groups"]}
     subgroups = {group["order"]: group["key"] for group in messages["subgroups"]}
-    keywords = json.loads((MODULES / "emojilib/dist/emoji-en-US.json").read_text(encoding="utf-8"))
+    keywords = read("emojilib/dist/emoji-en-US.json")
     found = []
-    for entry in json.loads((MODULES / "emojibase-data/en/data.json").read_text(encoding="utf-8")):
+    for entry in read("emojibase-data/en/data.json"):
         if "group" not in entry:
             continue
         group, subgroup = groups[entry["group"]], subgroups[entry["subgroup"]]
@@ -79,9 +87,8 @@ def names_to_codes(found: list[dict]) -> dict[str, str]:
     known = {entry["code"] for entry in found}
     table = {key(entry["name"]): entry["code"] for entry in found}
     for source in ("cldr", "emojibase", "github", "iamcal", "joypixels", "emojibase-legacy"):
-        path = MODULES / f"emojibase-data/en/shortcodes/{source}.json"
         nicknames = defaultdict(set)
-        for hexcode, shortcodes in json.loads(path.read_text(encoding="utf-8")).items():
+        for hexcode, shortcodes in read(f"emojibase-data/en/shortcodes/{source}.json").items():
             if code(hexcode) in known:
                 for shortcode in [shortcodes] if isinstance(shortcodes, str) else shortcodes:
                     nicknames[key(shortcode)].add(code(hexcode))
@@ -93,15 +100,12 @@ def names_to_codes(found: list[dict]) -> dict[str, str]:
 
 def icons(style: str, found: list[dict], table: dict[str, str]) -> dict[str, str]:
     """Which icon of this set draws which concept: ``{code: icon name}``."""
-    folder = MODULES / "@iconify-json" / style
-    collection = json.loads((folder / "icons.json").read_text(encoding="utf-8"))
+    collection = read(f"@iconify-json/{style}/icons.json")
     names = set(collection["icons"]) | set(collection.get("aliases", {}))
     known = {entry["code"] for entry in found}
     chosen: dict[str, str] = {}
-    if (folder / "chars.json").exists():
-        for hexcode, icon in json.loads(
-            (folder / "chars.json").read_text(encoding="utf-8")
-        ).items():
+    if (MODULES / f"@iconify-json/{style}/chars.json").exists():
+        for hexcode, icon in read(f"@iconify-json/{style}/chars.json").items():
             if code(hexcode) in known and icon in names:
                 chosen.setdefault(code(hexcode), icon)
     for icon in sorted(names):
@@ -110,11 +114,9 @@ def icons(style: str, found: list[dict], table: dict[str, str]) -> dict[str, str
     return {c: icon for c, icon in chosen.items() if (style, icon) not in WRONG}
 
 
-def render(style: str, icon: str, collection: dict):
+def render(icon: str, collection: dict) -> np.ndarray:
     """One icon as a (64, 64, 4) uint8 array, transparent outside the drawing."""
-    import numpy as np
-    import resvg_py
-    from PIL import Image
+    import resvg_py  # of training/requirements.txt: only here
 
     entry = dict(collection["icons"].get(icon) or {})
     if not entry:  # an alias: same drawing, perhaps mirrored
@@ -136,80 +138,59 @@ def render(style: str, icon: str, collection: dict):
 
 
 def build() -> dict:
-    """Render everything. Returns the dictionary that :func:`main` saves.
+    """Render everything. Returns what :func:`main` saves.
 
     ``concepts`` list of dicts; ``styles`` list of names; ``pictures`` uint8 (m, 4, 64, 64);
     ``concept`` and ``style`` long (m,), indices into the two lists.
     """
-    import numpy as np
-    import torch
-    from tqdm import tqdm
-
     found = concepts()
     table = names_to_codes(found)
     styles = [*TRAIN_STYLES, *HELD_OUT_STYLES]
     chosen = {style: icons(style, found, table) for style in styles}
-    found = [
-        entry
-        for entry in found
-        if sum(entry["code"] in chosen[style] for style in TRAIN_STYLES) >= 2
-    ]
+    # two artists at least: what one alone draws would be learned by heart
+    found = [e for e in found if sum(e["code"] in chosen[style] for style in TRAIN_STYLES) >= 2]
     pictures, concept, style_of = [], [], []
     for number, style in enumerate(styles):
-        collection = json.loads(
-            (MODULES / "@iconify-json" / style / "icons.json").read_text(encoding="utf-8")
-        )
-        for index, entry in enumerate(tqdm(found, desc=style, leave=False)):
+        collection = read(f"@iconify-json/{style}/icons.json")
+        for index, entry in enumerate(tqdm(found, desc=style, leave=False, disable=None)):
             if entry["code"] in chosen[style]:
-                drawing = render(style, chosen[style][entry["code"]], collection)
+                drawing = render(chosen[style][entry["code"]], collection)
                 if drawing[..., 3].max() == 0:
                     raise ValueError(f"{style} {chosen[style][entry['code']]} rendered empty.")
                 pictures.append(drawing)
                 concept.append(index)
                 style_of.append(number)
         print(f"{style:18s} {style_of.count(number):5d} pictures")
-    stacked = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).contiguous()
     return {
         "concepts": found,
         "styles": styles,
-        "pictures": stacked,
+        "pictures": torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).contiguous(),
         "concept": torch.tensor(concept),
         "style": torch.tensor(style_of),
     }
 
 
-def sheet(data: dict, folder: Path) -> None:
-    """One contact sheet per style, to look for wrong drawings."""
-    import torch
-    from PIL import Image
-
-    for number, style in enumerate(data["styles"]):
-        mine = (data["style"] == number).nonzero().squeeze(1)
-        columns = 40
-        rows = -(-len(data["concepts"]) // columns)
-        canvas = Image.new("RGB", (columns * SIZE, rows * SIZE), "white")
-        for i in mine.tolist():
-            c = int(data["concept"][i])
-            drawing = Image.fromarray(data["pictures"][i].permute(1, 2, 0).to(torch.uint8).numpy())
-            canvas.paste(drawing, (c % columns * SIZE, c // columns * SIZE), drawing)
-        canvas.save(folder / f"sheet_{style}.png")
+def contact_sheet(data: dict, style: str) -> Image.Image:
+    """One artist's drawings, each at its concept's place, to look for wrong ones."""
+    images = [Image.new("RGB", (SIZE, SIZE), "white") for _ in data["concepts"]]
+    for i in drawn_by(data, style).tolist():
+        images[int(data["concept"][i])] = as_image(data["pictures"][i])
+    return sheet(images, 40)
 
 
 def main() -> None:
     """Command line."""
-    import torch
-
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--sheet", action="store_true", help="also write a contact sheet per style")
-    arguments = parser.parse_args()
+    options = Options(__doc__)
+    options.flag("--sheets", "also draw a sheet of each artist")
+    arguments = options.parse_args()
     if not MODULES.exists():
-        raise SystemExit("No node_modules here. Run `npm ci` in this folder first.")
+        raise SystemExit("There is no training/node_modules. Run `npm ci --prefix training` first.")
     data = build()
-    OUTPUT.parent.mkdir(exist_ok=True)
-    torch.save(data, OUTPUT)
-    print(f"{len(data['concepts'])} concepts, {len(data['pictures'])} pictures -> {OUTPUT.name}")
-    if arguments.sheet:
-        sheet(data, OUTPUT.parent)
+    save(data, DATA)
+    print(f"{len(data['concepts'])} concepts, {len(data['pictures'])} pictures -> {DATA.name}")
+    if arguments.sheets:
+        for style in data["styles"]:
+            contact_sheet(data, style).save(BUILD / f"sheet_{style}.png")
 
 
 if __name__ == "__main__":

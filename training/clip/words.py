@@ -7,6 +7,8 @@ teacher's lessons on single words too; measuring asks for them.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from itertools import permutations
 
 # word -> names that count as right. No caption, name or keyword of the training holds the word, its plural or a verb of it.
 UNSEEN: dict[str, tuple[str, ...]] = {
@@ -95,31 +97,26 @@ UNSEEN: dict[str, tuple[str, ...]] = {
 # Every fourth of them: not even the teacher's lessons hold these.
 UNTAUGHT = tuple(UNSEEN)[3::4]
 
-_STEMS = {
-    "weeping": "weep",
-    "sobbing": "sob",
-    "jogger": "jog",
-    "moth": "moth(?!er)",
-    "furious": "fur(?:y|ious)",
-}
+STEMS = {"weeping": "weep", "sobbing": "sob", "jogger": "jog", "moth": "moth(?!er)", "furious": "fur(?:y|ious)"}  # fmt: skip
 
 
-def _forms(words: tuple[str, ...]) -> re.Pattern[str]:
-    stems = "|".join(_STEMS.get(word, re.escape(word.removesuffix("s"))) for word in words)
+def forms(words: tuple[str, ...]) -> re.Pattern[str]:
+    """Finds these words, their plurals and what verbs make of them."""
+    stems = "|".join(STEMS.get(word, re.escape(word.removesuffix("s"))) for word in words)
     return re.compile(rf"\b(?:{stems})(?:s|es|ed|ry|(?:b|g)?(?:ing|er|ers))?\b", re.IGNORECASE)
 
 
-_NO_CAPTION, _NO_LESSON = _forms(tuple(UNSEEN)), _forms(UNTAUGHT)
+NO_CAPTION, NO_LESSON = forms(tuple(UNSEEN)), forms(UNTAUGHT)
 
 
 def is_held_out(phrase: str) -> bool:
     """Whether a caption must not use this phrase."""
-    return bool(_NO_CAPTION.search(phrase))
+    return bool(NO_CAPTION.search(phrase))
 
 
 def is_untaught(word: str) -> bool:
     """Whether the teacher's lessons must not use this word."""
-    return bool(_NO_LESSON.search(word))
+    return bool(NO_LESSON.search(word))
 
 
 # 24 everyday categories for zero-shot classification: what the prompt says -> the concepts that belong to it.
@@ -153,19 +150,7 @@ CATEGORIES: dict[str, tuple[str, ...]] = {
 COLOUR_WORDS = {
     "red": "crimson", "orange": "amber", "yellow": "golden", "green": "emerald", "blue": "azure", "purple": "violet", "black": "ebony",
 }  # fmt: skip
-HEARTS = (
-    "red",
-    "orange",
-    "yellow",
-    "green",
-    "blue",
-    "light blue",
-    "purple",
-    "brown",
-    "black",
-    "grey",
-    "white",
-)
+HEARTS = ("red", "orange", "yellow", "green", "blue", "light blue", "purple", "brown", "black", "grey", "white")  # fmt: skip
 IRREGULAR = (
     ("prince", "princess"), ("merman", "mermaid"), ("boy", "girl"), ("ram", "ewe"), ("Santa Claus", "Mrs. Claus"),
     ("men's room", "women's room"), ("men holding hands", "women holding hands"), ("male sign", "female sign"),
@@ -173,92 +158,66 @@ IRREGULAR = (
     ("old man", "old woman"), ("man dancing", "woman dancing"),
 )  # fmt: skip
 FACES = ("dog", "cat", "mouse", "rabbit", "tiger", "cow", "pig", "monkey", "horse")
-HOURS = (
-    "one",
-    "two",
-    "three",
-    "four",
-    "five",
-    "six",
-    "seven",
-    "eight",
-    "nine",
-    "ten",
-    "eleven",
-    "twelve",
-)
-
-
-def families(names: list[str]) -> dict[str, list[tuple[str, str, str, str]]]:
-    """Analogies ``a - b + c -> d`` over the concepts' names, family by family."""
-    known = set(names)
-
-    def kept(rows):
-        return [row for row in rows if row[0] in known and row[3] in known]
-
-    roles = [
-        n[4:]
-        for n in names
-        if n.startswith("man ") and f"woman {n[4:]}" in known and n[4:] in ROLES
-    ]
-    result = {
-        f"man X − {b} + {c} → woman X": [(f"man {x}", b, c, f"woman {x}") for x in roles]
-        for b, c in (
-            ("man", "woman"),
-            ("male", "female"),
-            ("gentleman", "lady"),
-            ("guy", "lady"),
-            ("father", "mother"),
-            ("boy", "girl"),
-        )
-    }
-    result["irregular gender: prince − man + woman → princess"] = [
-        (a, "man", "woman", d) for a, d in IRREGULAR
-    ]
-    result["red heart − red + blue → blue heart"] = [
-        (f"{a} heart", a, b, f"{b} heart") for a in HEARTS for b in HEARTS if a != b
-    ]
-    result["red heart − crimson + azure → blue heart"] = [
-        (f"{a} heart", COLOUR_WORDS[a], COLOUR_WORDS[b], f"{b} heart")
-        for a in COLOUR_WORDS
-        for b in COLOUR_WORDS
-        if a != b
-    ]
-    shapes = ("circle", "square")
-    result["red circle − circle + square → red square"] = [
-        (f"{colour} {a}", a, b, f"{colour} {b}")
-        for colour in HEARTS
-        for a in shapes
-        for b in shapes
-        if a != b
-    ]
-    result["one o'clock − one + two → two o'clock"] = [
-        (f"{a} o'clock", a, b, f"{b} o'clock") for a in HOURS for b in HOURS if a != b
-    ]
-    result["one o'clock − two o'clock + two-thirty → one-thirty"] = [
-        (f"{a} o'clock", f"{b} o'clock", f"{b}-thirty", f"{a}-thirty")
-        for a, b in zip(HOURS, (*HOURS[1:], HOURS[0]), strict=True)
-    ]
-    result["dog − cat + cat face → dog face"] = [
-        (a, b, f"{b} face", f"{a} face") for a, b in zip(FACES, (*FACES[1:], FACES[0]), strict=True)
-    ]
-    activities = [
-        n[4:]
-        for n in names
-        if n.startswith("man ") and f"woman {n[4:]}" in known and n.endswith("ing")
-    ]
-    result["man running − running + swimming → man swimming"] = [
-        (f"{who} {a}", a, b, f"{who} {b}")
-        for who in ("man", "woman")
-        for a in activities
-        for b in activities
-        if a != b
-    ]
-    return {family: kept(rows) for family, rows in result.items()}
-
-
+HOURS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")  # fmt: skip
 ROLES = {
     "health worker", "student", "teacher", "judge", "farmer", "cook", "mechanic", "factory worker", "office worker",
     "scientist", "technologist", "singer", "artist", "pilot", "astronaut", "firefighter", "police officer", "detective",
     "guard", "construction worker", "supervillain", "superhero", "mage", "vampire",
 }  # fmt: skip
+GENDERS = (("man", "woman"), ("male", "female"), ("gentleman", "lady"), ("guy", "lady"), ("father", "mother"), ("boy", "girl"))  # fmt: skip
+
+
+def families(names: list[str]) -> dict[str, list[tuple[str, str, str, str]]]:
+    """Analogies ``a - b + c -> d`` over the concepts' names, family by family."""
+    known = set(names)
+    # what both men and women do, in the order of the names
+    both = [n[4:] for n in names if n.startswith("man ") and f"woman {n[4:]}" in known]
+    roles = [x for x in both if x in ROLES]
+    activities = [x for x in both if x.endswith("ing")]
+
+    def pairs(items: Iterable[str]) -> list[tuple[str, str]]:
+        return list(permutations(items, 2))
+
+    def following(items: tuple[str, ...]) -> list[tuple[str, str]]:
+        return list(zip(items, (*items[1:], items[0]), strict=True))
+
+    result = {
+        f"man X − {b} + {c} → woman X": [(f"man {x}", b, c, f"woman {x}") for x in roles]
+        for b, c in GENDERS
+    }
+    result |= {
+        "irregular gender: prince − man + woman → princess": [
+            (a, "man", "woman", d) for a, d in IRREGULAR
+        ],
+        "red heart − red + blue → blue heart": [
+            (f"{a} heart", a, b, f"{b} heart") for a, b in pairs(HEARTS)
+        ],
+        "red heart − crimson + azure → blue heart": [
+            (f"{a} heart", COLOUR_WORDS[a], COLOUR_WORDS[b], f"{b} heart")
+            for a, b in pairs(COLOUR_WORDS)
+        ],
+        "red circle − circle + square → red square": [
+            (f"{colour} {a}", a, b, f"{colour} {b}")
+            for colour in HEARTS
+            for a, b in pairs(("circle", "square"))
+        ],
+        "one o'clock − one + two → two o'clock": [
+            (f"{a} o'clock", a, b, f"{b} o'clock") for a, b in pairs(HOURS)
+        ],
+        "one o'clock − two o'clock + two-thirty → one-thirty": [
+            (f"{a} o'clock", f"{b} o'clock", f"{b}-thirty", f"{a}-thirty")
+            for a, b in following(HOURS)
+        ],
+        "dog − cat + cat face → dog face": [
+            (a, b, f"{b} face", f"{a} face") for a, b in following(FACES)
+        ],
+        "man running − running + swimming → man swimming": [
+            (f"{who} {a}", a, b, f"{who} {b}")
+            for who in ("man", "woman")
+            for a, b in pairs(activities)
+        ],
+    }
+    return {
+        family: [row for row in rows if {row[0], row[3]} <= known]
+        for family, rows in result.items()
+    }

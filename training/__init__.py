@@ -1,0 +1,11 @@
+"""How the shipped models were made. README.md has the commands.
+
+Imports run one way only, from the bottom up: drawing, captions, measuring, muon, loop; then artwork; then
+clip; then diffusion. Every part that is run is a module: ``python -m training.clip.train``, from the root.
+"""
+
+from pathlib import Path
+
+FOLDER = Path(__file__).resolve().parent
+BUILD = FOLDER / "build"  # the data set, checkpoints, logs and sheets; not under version control
+SHIPPED = FOLDER.parent / "helpers"  # what is written here is published
