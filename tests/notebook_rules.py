@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -15,6 +16,18 @@ MACHINE = re.compile(
     r"|ipykernel_\d+|localhost|127\.0\.0\.1)"
 )
 LINK = re.compile(r"\]\(([^)\s]+)\)|(?:href|src)=\"([^\"]+)\"")
+
+SHIPPED = "**On the shipped model:** "
+HEADING = re.compile(r"(?m)^(#{1,6}) +(.+)$")
+SECTION = {"#", "##", "###"}  # a heading of one of these levels ends what was printed above it
+NO_EXPERIMENT = ("set-up", "summary", "what you saw", "exercise", "solution", "further reading")
+# a sign, digits, thousands set off by commas, decimals, exponent; a digit in a name does not count
+NUMBER = re.compile(
+    r"(?<![A-Za-z_0-9.])((?<![0-9)\]])[-+])?([0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]+)"
+    r"(\.[0-9]+)?(e[-+]?[0-9]+)?"
+)
+# what is read past: `code` (see below), a link to a notebook, the target of any other link
+PAST = re.compile(r"`([^`]*)`|\[[^\]]*\]\([^)]*\.ipynb[^)]*\)|\]\([^)]*\)")
 
 
 def code_cells(notebook: Any) -> list[Any]:
@@ -135,6 +148,79 @@ def shape_of_the_series(notebook: Any) -> list[str]:
         if not any(word in heading.lower() for heading in headings for word in words):
             complaints.append(f"it has no heading {' or '.join(words)!r}")
     return complaints
+
+
+def shipped_numbers(notebook: Any) -> list[str]:
+    """A number in a line "On the shipped model:" that no cell above it in its section printed.
+
+    Compared is the text of the numbers, so 0.5 is not 0.50; commas and a leading plus are left
+    out, signs of per cent and units too.
+    """
+    complaints, printed = [], set()
+    for kind, text in blocks(notebook):
+        if kind in SECTION:
+            printed = set()
+        elif kind == "output":
+            printed |= set(numbers(text))
+        elif kind == "prose" and text.startswith(SHIPPED):
+            missing = [number for number in numbers(measured(text)) if number not in printed]
+            complaints += [f"{number} is not printed above: {text[:90]!r}" for number in missing]
+        elif kind == "prose" and "on the shipped model:" in text.lower():
+            complaints.append(f"the paragraph does not begin with {SHIPPED!r}: {text[:90]!r}")
+    return complaints
+
+
+def shipped_lines(notebook: Any) -> list[str]:
+    """A section whose cells print a decimal number, and no line says what came out."""
+    decimal: dict[str, bool] = {}  # does the section print one?
+    said = set()
+    section = ""
+    for kind, text in blocks(notebook):
+        if kind == "##":
+            section = text
+        elif kind == "output":
+            found = any("." in number for number in numbers(text))
+            decimal[section] = decimal.get(section, False) or found
+        elif kind == "prose" and text.startswith(SHIPPED):
+            said.add(section)
+    return [
+        f"section {section!r} prints decimal numbers, and no line begins with {SHIPPED!r}"
+        for section, prints_one in decimal.items()
+        if prints_one
+        and section not in said
+        and not any(word in section.lower() for word in NO_EXPERIMENT)
+    ]
+
+
+def blocks(notebook: Any) -> Iterator[tuple[str, str]]:
+    """The notebook as ("##", heading), ("prose", paragraph) and ("output", printed text)."""
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            source = re.sub(r"(?ms)^```.*?^```", "", cell.source)  # a `#` in code is no heading
+            for paragraph in re.split(r"\n\s*\n", HEADING.sub(r"\n\g<0>\n", source).strip()):
+                heading = HEADING.fullmatch(paragraph.strip())
+                yield (heading[1], heading[2]) if heading else ("prose", paragraph.strip("\n"))
+        for output in cell.get("outputs", []):
+            picture = any(kind.startswith("image/") for kind in output.get("data", {}))
+            if output.get("name") != "stderr" and not picture:  # no <Figure size 700x340>
+                for text in texts_of(output):
+                    yield "output", text
+
+
+def measured(paragraph: str) -> str:
+    """The paragraph without links and without `code` in which a letter comes before any digit."""
+
+    def keep(match: re.Match[str]) -> str:
+        code = match[1] or ""
+        return " " if re.match(r"[^0-9]*[A-Za-z_]", code) else f" {code} "
+
+    return PAST.sub(keep, paragraph)
+
+
+def numbers(text: str) -> list[str]:
+    """The numbers in a text, without commas and leading plus, the minus sign as a hyphen."""
+    found = NUMBER.finditer(text.replace("\N{MINUS SIGN}", "-"))
+    return [match[0].replace(",", "").removeprefix("+") for match in found]
 
 
 def outputs(notebook: Any) -> list[tuple[Any, Any]]:

@@ -26,6 +26,8 @@ RULES: list[Callable[[Any], list[str]]] = [
     rules.machine_paths,
     rules.noise_on_stderr,
     rules.shape_of_the_series,
+    rules.shipped_numbers,
+    rules.shipped_lines,
 ]
 
 
@@ -79,6 +81,14 @@ def test_links_to_the_next(path: Path) -> None:
 # --- each rule can fail: a good notebook is spoilt in one way, and one rule complains ---
 
 
+TABLE = "cats 0.59, dogs -0.31, birds 0.50\n1652 of 2,000 names are found: 83%, in 12.5ms\n"
+SAID = (
+    f"{rules.SHIPPED}cats score 0.59, dogs \N{MINUS SIGN}0.31 and `0.50` is for birds; 1,652 names"
+    " of 2000 are found, +83 %, in 12.5 ms. On `sd1`, which was not run here, and in notebook"
+    " [4](x.ipynb), it may differ in `float16`."
+)
+
+
 def good() -> Any:
     first = v4.new_markdown_cell("# Title\n\nIt takes 5 minutes.")
     code = v4.new_code_cell("print(1 + 1)", execution_count=1)
@@ -91,8 +101,11 @@ def good() -> Any:
             metadata={"image/png": {"alt": "A triangle of attention weights."}},
         )
     ]
+    measured = v4.new_code_cell("print(table)", execution_count=3)
+    measured.outputs = [v4.new_output("stream", name="stdout", text=TABLE)]
+    said = [v4.new_markdown_cell(text) for text in ("## 1. Measured", f"Look.\n\n{SAID}")]
     last = v4.new_markdown_cell("## Summary\n\nSeen.\n\n## Exercises\n\n1. [Do](rules.md) it.")
-    return v4.new_notebook(cells=[first, code, figure, last])
+    return v4.new_notebook(cells=[first, code, figure, said[0], measured, said[1], last])
 
 
 def never_run(nb: Any) -> None:
@@ -120,7 +133,7 @@ def picture_only(nb: Any) -> None:
 
 
 def nothing_printed(nb: Any) -> None:
-    for cell in nb.cells[1:3]:
+    for cell in rules.code_cells(nb):
         cell.outputs = []
 
 
@@ -161,7 +174,46 @@ def no_minutes(nb: Any) -> None:
 
 
 def no_exercises(nb: Any) -> None:
-    nb.cells[3].source = "## Summary"
+    nb.cells[-1].source = "## Summary"
+
+
+def says(before: str, after: str) -> Callable[[Any], None]:
+    """A spoiler that replaces a part of the line on the shipped model."""
+
+    def spoil(nb: Any) -> None:
+        assert before in nb.cells[5].source
+        nb.cells[5].source = nb.cells[5].source.replace(before, after)
+
+    spoil.__name__ = f"{before}_becomes_{after}"
+    return spoil
+
+
+def printed_in_another_section(nb: Any) -> None:
+    nb.cells[3].source, nb.cells[5].source = "## 1. Printed", f"### Elsewhere\n\n{SAID}"
+
+
+def heading_in_the_same_cell(nb: Any) -> None:
+    nb.cells[5].source = f"Look.\n## 2. Elsewhere\n{SAID}"
+
+
+def printed_below(nb: Any) -> None:
+    nb.cells[4], nb.cells[5] = nb.cells[5], nb.cells[4]
+
+
+def figure_size_only(nb: Any) -> None:
+    nb.cells[4], nb.cells[5].source = nb.cells[2], f"{rules.SHIPPED}800 wide."
+
+
+def stderr_only(nb: Any) -> None:
+    nb.cells[4].outputs[0].name = "stderr"
+
+
+def no_line(nb: Any) -> None:
+    nb.cells[5].source = "Look."
+
+
+def line_in_the_summary_only(nb: Any) -> None:
+    nb.cells[5].source, nb.cells[6].source = "Look.", f"## Summary\n\n{rules.SHIPPED}seen."
 
 
 SPOILT = [
@@ -183,6 +235,29 @@ SPOILT = [
     (no_title, rules.shape_of_the_series),
     (no_minutes, rules.shape_of_the_series),
     (no_exercises, rules.shape_of_the_series),
+    (says("0.59", "0.58"), rules.shipped_numbers),
+    (says("1,652", "1,653"), rules.shipped_numbers),
+    (says("\N{MINUS SIGN}0.31", "0.31"), rules.shipped_numbers),
+    (says("0.59", "-0.59"), rules.shipped_numbers),
+    (says("`0.50`", "`0.51`"), rules.shipped_numbers),
+    (says("`0.50`", "0.5"), rules.shipped_numbers),
+    (says("83 %", "82 %"), rules.shipped_numbers),
+    (says("12.5 ms", "12.6ms"), rules.shipped_numbers),
+    (says("12.5 ms", "2.5 ms"), rules.shipped_numbers),
+    (says("`sd1`", "`7 sd`"), rules.shipped_numbers),
+    (says("[4](x.ipynb)", "4"), rules.shipped_numbers),
+    (says("model:** ", "model**: "), rules.shipped_lines),
+    (says("model:** ", "model:**\n"), rules.shipped_numbers),
+    (says("Look.\n\n", "Look.\n"), rules.shipped_numbers),
+    (says("Look.\n\n", "- "), rules.shipped_numbers),
+    (printed_in_another_section, rules.shipped_numbers),
+    (heading_in_the_same_cell, rules.shipped_numbers),
+    (printed_below, rules.shipped_numbers),
+    (figure_size_only, rules.shipped_numbers),
+    (stderr_only, rules.shipped_numbers),
+    (no_line, rules.shipped_lines),
+    (heading_in_the_same_cell, rules.shipped_lines),
+    (line_in_the_summary_only, rules.shipped_lines),
 ]
 
 
@@ -230,8 +305,40 @@ def test_the_line_on_a_cut_prompt_is_no_noise() -> None:
     assert rules.noise_on_stderr(notebook) == []
 
 
+@pytest.mark.parametrize("heading", ["Set-up", "Summary", "What you saw", "Solutions"])
+def test_where_no_line_is_asked_for(heading: str) -> None:
+    notebook = good()
+    notebook.cells[3].source, notebook.cells[5].source = f"## {heading}", "Look."
+    assert rules.shipped_lines(notebook) == []
+
+
+NUMBERS = {
+    "0.50 vs. 0.5.": ["0.50", "0.5"],
+    "+1,652 and 2,000,000": ["1652", "2000000"],
+    "1,65 or [1,2,3]": ["1", "65", "1", "2", "3"],
+    "-0.31, \N{MINUS SIGN}4 and z-5": ["-0.31", "-4", "5"],
+    "9-12, 3 - 1, f(2)-0.5": ["9", "12", "3", "1", "2", "0.5"],
+    "83%, 12x, 5ms, ×3": ["83", "12", "5", "3"],
+    "1e-4 (1.5e+3)": ["1e-4", "1.5e+3"],
+    "sd1, float16, layer_3, x86_64": [],
+}
+
+
+@pytest.mark.parametrize("text", NUMBERS)
+def test_numbers_of_a_text(text: str) -> None:
+    assert rules.numbers(text) == NUMBERS[text]
+
+
+def test_names_and_links_are_read_past() -> None:
+    text = (
+        "`sd1` in `ViT-L/14`, [`f2`](../f3.py), [4](x.ipynb) and [5](../y.md); `[16, 17]`, `18 px`"
+    )
+    assert rules.numbers(rules.measured(text)) == ["5", "16", "17", "18"]
+
+
 def test_dead_links_are_found(tmp_path: Path) -> None:
     notebook = good()
+    notebook.cells[5].source = "Look."
     assert rules.dead_links(notebook, tmp_path) == ["link to rules.md, which is not there"]
     (tmp_path / "rules.md").touch()
     assert rules.dead_links(notebook, tmp_path) == []
