@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
+import re
+import time
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -162,31 +166,49 @@ def test_many_texts_go_in_batches(clip) -> None:
 
 
 def test_progress_bar_only_for_long_work(clip, monkeypatch: pytest.MonkeyPatch) -> None:
-    import helpers.embeddings as module
+    from tqdm import tqdm
 
-    bars = []
-    monkeypatch.setattr("tqdm.tqdm", lambda steps, **_: bars.append(len(steps)) or steps)
-    monkeypatch.setattr(module, "PATIENCE", 1e9)  # however slow this machine is
-    assert len(embed(clip, ["a cat"] * 70).input_ids) == 70
-    assert bars == []
-    monkeypatch.setattr(module, "PATIENCE", 0.0)
-    assert len(embed(clip, ["a cat"] * 70).input_ids) == 70
-    assert bars == [1]  # the first batch has been done by then
+    drawn = io.StringIO()
+
+    def fast(steps: range, *, delay: float, **options: Any) -> tqdm:
+        """The same bar, but less patient, and not silenced for the tests."""
+        assert delay == 2
+        return tqdm(steps, delay=0.05, file=drawn, disable=False, mininterval=0, **options)
+
+    monkeypatch.setattr("tqdm.tqdm", fast)
+    hook = clip.text_model.register_forward_pre_hook(lambda *_: time.sleep(0.1))
+    try:
+        assert len(embed(clip, ["a cat"] * 64).input_ids) == 64
+        assert drawn.getvalue() == ""  # one batch has no progress to show
+        assert len(embed(clip, ["a cat"] * 130).input_ids) == 130
+        assert re.search(r"embed: +\d+%.* 2/3 .*batch", drawn.getvalue())
+        assert drawn.getvalue().split("\r")[-1].strip() == ""  # and gone when the work is done
+    finally:
+        hook.remove()
 
 
-def test_embed_leaves_the_mode_of_the_model(clip) -> None:
-    expected = embed(clip, "a cat").pooler_output
-    modes = []  # while it runs: this model has no dropout that would show it
-    hook = clip.text_model.register_forward_hook(lambda module, *_: modes.append(module.training))
+def test_a_model_in_training_mode_is_refused_and_left_as_it_is(clip) -> None:
+    """Switched for the time of a call, it would be switched for every other thread as well."""
     clip.model.train()
     try:
-        again = embed(clip, "a cat").pooler_output
-        assert modes == [False]
-        torch.testing.assert_close(again, expected)
-        assert clip.model.training
+        with pytest.raises(ValueError, match=r"training mode.*call clip\.model\.eval\(\) first"):
+            embed(clip, "a cat")
+        assert all(module.training for module in clip.model.modules())
+    finally:
+        clip.model.eval()
+    modes = []
+    hook = clip.text_model.register_forward_pre_hook(lambda *_: modes.append(clip.model.training))
+    try:
+        clip.model.vision_model.train()  # no part of the text side
+        embed(clip, "a cat")
+        assert clip.model.vision_model.training
+        clip.inner.encoder.layers[0].train()
+        with pytest.raises(ValueError, match="training mode"):
+            embed(clip, "a cat")
     finally:
         hook.remove()
         clip.model.eval()
+    assert modes == [False]
 
 
 def test_no_gradients(clip) -> None:

@@ -164,30 +164,13 @@ def test_no_gradients(clip, embedded: ImageEmbeddings) -> None:
     assert pixels.requires_grad
 
 
-def test_progress_bar_only_for_long_work(clip, drawings, monkeypatch: pytest.MonkeyPatch) -> None:
-    import helpers.embeddings as module
-
-    bars = []
-    monkeypatch.setattr("tqdm.tqdm", lambda steps, **_: bars.append(len(steps)) or steps)
-    monkeypatch.setattr(module, "PATIENCE", 1e9)  # however slow this machine is
-    assert len(embed_images(clip, drawings * 40).image_embeds) == 160
-    assert bars == []
-    monkeypatch.setattr(module, "PATIENCE", 0.0)
-    assert len(embed_images(clip, drawings * 40).image_embeds) == 160
-    assert bars == [2]  # the first of three batches has been done by then
-
-
-def test_the_mode_of_the_model_stays(clip, drawings, embedded) -> None:
-    modes = []  # while it runs: this model has no dropout that would show it
-    hook = clip.vision_model.register_forward_hook(lambda module, *_: modes.append(module.training))
+def test_a_model_in_training_mode_is_refused_and_left_as_it_is(clip, drawings) -> None:
     clip.model.train()
     try:
-        again = embed_images(clip, drawings).image_embeds
-        assert modes == [False]
-        torch.testing.assert_close(again, embedded.image_embeds)
-        assert clip.model.training
+        with pytest.raises(ValueError, match=r"training mode.*call clip\.model\.eval\(\) first"):
+            embed_images(clip, drawings)
+        assert all(module.training for module in clip.model.modules())
     finally:
-        hook.remove()
         clip.model.eval()
 
 
