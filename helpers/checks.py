@@ -24,8 +24,8 @@ TALLEST = 100  # inches
 
 
 def short(value: Any, letters: int = 60) -> str:
-    """``repr(value)``, its beginning only if it is long."""
-    text = repr(value)
+    """``repr(value)`` on one line, its beginning only if it is long."""
+    text = " ".join(repr(value).split())
     return text if len(text) <= letters else f"{text[:letters]}…"
 
 

@@ -112,7 +112,7 @@ def _pixel_values(clip: Clip, images: Any) -> torch.Tensor:
     if not images:
         raise ValueError("images is an empty list; pass at least one picture.")
     pictures = [
-        shrink(as_rgb(image, side), side, crop=getattr(processor, "do_center_crop", False))
+        shrink(as_rgb(image), side, crop=getattr(processor, "do_center_crop", False))
         for image in images
     ]
     prepared = processor(images=pictures, return_tensors="pt")["pixel_values"]
@@ -122,33 +122,36 @@ def _pixel_values(clip: Clip, images: Any) -> torch.Tensor:
 def shrink(image: Image.Image, side: int, *, crop: bool) -> Image.Image:
     """A picture that is far larger than ``side``, smaller; any other one as it is.
 
-    What comes after fits the shorter edge to ``side`` and keeps the square in the middle. It would
-    do so with every pixel: 5 GB for a line of 200,000. So the ends that are cut off anyway go
-    first, beyond ``MARGIN`` squares, and then the size, down to ``MARGIN`` times ``side`` or more.
+    The processor fits the shorter edge to ``side`` and keeps the square in the middle. It does so
+    with every pixel: 5 GB for a line of 200,000. So the ends that it would cut off go first, beyond
+    ``MARGIN`` squares, and then the size, down to ``MARGIN`` times ``side``.
 
     Args:
         image: RGB.
         side: of the square, in pixels.
-        crop: whether only the square in the middle is kept.
+        crop: whether only the square in the middle will be kept.
     """
+    from PIL import Image
+
     width, height = image.size
     edge = min(width, height)
     if crop and max(width, height) > 2 * MARGIN * edge:
         # as many pixels from both ends, so the middle stays the middle
-        left, top = ((size - MARGIN * edge) // 2 if size > edge else 0 for size in image.size)
+        left, top = (max(0, size - MARGIN * edge) // 2 for size in image.size)
         image = image.crop((left, top, width - left, height - top))
-    factor = edge // (MARGIN * side)
-    return image.reduce(factor) if factor > 1 else image
+    if edge >= 2 * MARGIN * side:
+        # what the processor would make of this size, so many times: it will make the same of it
+        width, height = (MARGIN * (side * size // edge) for size in image.size)
+        image = image.resize((width, height), Image.Resampling.BOX)
+    return image
 
 
-def as_rgb(image: Picture, side: int | None = None) -> Image.Image:
+def as_rgb(image: Picture) -> Image.Image:
     """Any picture as an upright RGB image of 8 bits, what is transparent laid on white.
 
     Args:
         image: a PIL image, the path of an image file, or a numpy array of uint8, (height, width,
             3 or 4) or (height, width).
-        side: of what is needed, in pixels, if not every pixel is: a JPEG file far larger than
-            that is unpacked at a fraction of its size.
 
     Raises:
         TypeError: none of these.
@@ -159,7 +162,7 @@ def as_rgb(image: Picture, side: int | None = None) -> Image.Image:
     from PIL import Image, ImageOps
 
     if isinstance(image, str | os.PathLike):
-        image = _opened(image, side)
+        image = _opened(image)
     elif isinstance(image, np.ndarray):
         fits = image.ndim == 2 or (image.ndim == 3 and image.shape[2] in (3, 4))
         if image.dtype != np.uint8 or not fits or 0 in image.shape:
@@ -189,7 +192,7 @@ def as_rgb(image: Picture, side: int | None = None) -> Image.Image:
     return image.convert("RGB")
 
 
-def _opened(path: str | os.PathLike[str], side: int | None) -> Image.Image:
+def _opened(path: str | os.PathLike[str]) -> Image.Image:
     """The picture in a file."""
     from PIL import Image
 
@@ -207,8 +210,6 @@ def _opened(path: str | os.PathLike[str], side: int | None) -> Image.Image:
             # Pillow only warns of these; it refuses twice as many by itself
             if file.width * file.height > (Image.MAX_IMAGE_PIXELS or math.inf):
                 raise Image.DecompressionBombError
-            if side is not None:
-                file.draft(None, (MARGIN * side, MARGIN * side))
             file.load()
             return file.copy()
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
