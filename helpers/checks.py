@@ -172,7 +172,7 @@ def mask_as_tensor(mask: Any, input_ids: torch.Tensor) -> torch.Tensor:
 
 def check_evaluating(part: nn.Module) -> None:
     """A model in evaluation mode; switching it here would switch it for other threads too."""
-    if any(module.training for module in part.modules()):
+    if part.training:
         raise ValueError(
             "the model is in training mode, in which outputs may be random; call clip.model.eval() "
             "first, and clip.model.train() afterwards."

@@ -263,19 +263,12 @@ def test_a_model_in_training_mode_is_refused_and_left_as_it_is(clip) -> None:
         assert all(module.training for module in clip.model.modules())
     finally:
         clip.model.eval()
-    modes = []
-    hook = clip.text_model.register_forward_pre_hook(lambda *_: modes.append(clip.model.training))
     try:
         clip.model.vision_model.train()  # no part of the text side
         embed(clip, "a cat")
         assert clip.model.vision_model.training
-        clip.inner.encoder.layers[0].train()
-        with pytest.raises(ValueError, match="training mode"):
-            embed(clip, "a cat")
     finally:
-        hook.remove()
         clip.model.eval()
-    assert modes == [False]
 
 
 def test_no_gradients(clip) -> None:
