@@ -52,7 +52,7 @@ def embed(
     clip: Clip,
     texts: str | Sequence[str] | BatchEncoding | torch.Tensor,
     *,
-    attention_mask: bool | torch.Tensor = False,
+    attention_mask: bool | torch.Tensor | None = False,
 ) -> Embeddings:
     """Run the text encoder: no gradients, in batches, where the model lies.
 
@@ -66,8 +66,8 @@ def embed(
         texts: a string or list of strings (tokenized with ``tokenize`` and its defaults), what
             ``tokenize`` returned, or its ``input_ids`` as a torch tensor or numpy array, (n, L)
             or (L,).
-        attention_mask: False passes no mask, like Stable Diffusion: padding rows are computed as
-            if they were text. True hides padding; rows up to the first ``<|endoftext|>`` do not
+        attention_mask: False or None passes no mask, like Stable Diffusion: padding rows are
+            computed as if they were text. True hides padding; rows up to the first ``<|endoftext|>`` do not
             change. A tensor of 0 and 1, (n, L), such as ``tokens["attention_mask"]``, is passed
             on as it is.
 
