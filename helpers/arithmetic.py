@@ -14,9 +14,22 @@ and ValueError for shapes or devices that do not fit.
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+from .checks import (
+    between_0_and_1,
+    check_candidates,
+    check_no_opposites,
+    check_not_zero,
+    check_similarities,
+    exclusions,
+    how_many,
+    one_number,
+    seed_number,
+    vector_pair,
+    vectors,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -36,24 +49,24 @@ class Nearest(NamedTuple):
 
 def add(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     """``a + b``, number by number. Shapes as described at the top of this module."""
-    a, b = _pair(a, b)
+    a, b = vector_pair(a, b)
     return a + b.to(a.dtype)
 
 
 def subtract(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     """``a - b``, number by number. Shapes as described at the top of this module."""
-    a, b = _pair(a, b)
+    a, b = vector_pair(a, b)
     return a - b.to(a.dtype)
 
 
 def scale(a: torch.Tensor, factor: float) -> torch.Tensor:
     """``a`` times a number: the direction stays, the length changes."""
-    return _checked("a", a) * _number("factor", factor)
+    return vectors("a", a) * one_number("factor", factor)
 
 
 def shift(a: torch.Tensor, constant: float) -> torch.Tensor:
     """``a`` with the same number added everywhere: the direction moves towards (1, 1, ..., 1)."""
-    return _checked("a", a) + _number("constant", constant)
+    return vectors("a", a) + one_number("constant", constant)
 
 
 def mix(a: torch.Tensor, b: torch.Tensor, t: float) -> torch.Tensor:
@@ -64,9 +77,9 @@ def mix(a: torch.Tensor, b: torch.Tensor, t: float) -> torch.Tensor:
     """
     import torch
 
-    a, b = _pair(a, b)
+    a, b = vector_pair(a, b)
     wide = _wide(a)
-    return torch.lerp(wide, _wide(b).to(wide.dtype), _number("t", t)).to(a.dtype)
+    return torch.lerp(wide, _wide(b).to(wide.dtype), one_number("t", t)).to(a.dtype)
 
 
 def slerp(a: torch.Tensor, b: torch.Tensor, t: float) -> torch.Tensor:
@@ -83,22 +96,17 @@ def slerp(a: torch.Tensor, b: torch.Tensor, t: float) -> torch.Tensor:
     """
     import torch
 
-    a, b = _pair(a, b)
-    t = _number("t", t)
-    if not 0 <= t <= 1:
-        raise ValueError(f"slerp: t must lie between 0 and 1, not {t}; only mix goes beyond.")
+    a, b = vector_pair(a, b)
+    t = between_0_and_1("t", t)
     wide_a, wide_b = _wide(a), _wide(b)
-    (norm_a, unit_a), (norm_b, unit_b) = _polar(wide_a), _polar(wide_b)
+    unit_a, unit_b = _unit(wide_a), _unit(wide_b)
+    norm_a, norm_b = _along(wide_a, unit_a), _along(wide_b, unit_b)
     # accurate for small and for large angles, where arccos of the cosine is not (Kahan)
     angle = 2 * torch.atan2(
         (unit_a - unit_b).norm(dim=-1, keepdim=True), (unit_a + unit_b).norm(dim=-1, keepdim=True)
     )
     zero = (norm_a == 0) | (norm_b == 0)
-    if bool(((angle > math.pi - 1e-3) & ~zero).any()):
-        raise ValueError(
-            "slerp: a and b point in opposite directions, so no arc between them is the shortest; "
-            "go by way of a third vector, or use mix."
-        )
+    check_no_opposites((angle > math.pi - 1e-3) & ~zero)
     straight = zero | (angle < 1e-3)
     sine = torch.where(straight, torch.ones_like(angle), angle.sin())
     direction = (((1 - t) * angle).sin() * unit_a + (t * angle).sin() * unit_b) / sine
@@ -119,23 +127,26 @@ def randomize(a: torch.Tensor, strength: float, *, seed: int = 0) -> torch.Tenso
     """
     import torch
 
-    a = _checked("a", a)
-    generator = torch.Generator("cpu").manual_seed(_whole("seed", seed))
+    a = vectors("a", a)
+    generator = torch.Generator("cpu").manual_seed(seed_number(seed))
     noise = torch.randn(a.shape, generator=generator, dtype=torch.float32, device="cpu")
     noise = noise.to(a.device)
     wide = _wide(a)
     spread = (wide - wide.mean(dim=-1, keepdim=True)).square().mean(dim=-1, keepdim=True).sqrt()
-    return (wide + _number("strength", strength) * spread * noise).to(a.dtype)
+    return (wide + one_number("strength", strength) * spread * noise).to(a.dtype)
 
 
 def normalize(a: torch.Tensor) -> torch.Tensor:
     """Every row scaled to length 1; a row of zeros stays zero."""
-    a = _checked("a", a)
-    return _polar(_wide(a))[1].to(a.dtype)
+    a = vectors("a", a)
+    return _unit(_wide(a)).to(a.dtype)
 
 
 def cosine_similarity(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    """Cosine of the angle between every row of ``a`` and every row of ``b``.
+    """Cosine of the angle between every row of ``a`` and every row of ``b``: all pairs.
+
+    So does ``sklearn.metrics.pairwise.cosine_similarity``. torch's function of the same name goes
+    row by row instead: the first of ``a`` with the first of ``b``, the second with the second.
 
     Args:
         a: (n, d) or (d,).
@@ -150,7 +161,8 @@ def cosine_similarity(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
         ValueError: more than two dimensions: compare all rows of a prompt as one long vector,
             ``x.flatten(1)``, or choose one row.
     """
-    return _cosines(a, b, ("a", "b"))
+    a, b = vector_pair(a, b, all_pairs=True)
+    return _cosines(a, b)
 
 
 def nearest(
@@ -175,32 +187,19 @@ def nearest(
         TypeError: ``exclude`` holds something else than row numbers, a mask for example.
         ValueError: NaN or infinity in the vectors; fewer than k candidates are left; no candidate.
     """
-    import torch
-
-    similarity = _cosines(query, candidates, ("query", "candidates"))
-    if candidates.dim() != 2 or len(candidates) == 0:
-        raise ValueError(
-            f"candidates must have shape (m, d) with at least one row, not "
-            f"{tuple(candidates.shape)}."
-        )
-    if not bool(torch.isfinite(similarity).all()):
-        raise ValueError(
-            "the vectors hold NaN or infinity, so they have no nearest neighbour; look for the "
-            "step that made them (float16 overflows above 65504)."
-        )
-    table = similarity.reshape(-1, len(candidates)).clone()
-    left = len(candidates)
-    for row, rows in enumerate(_exclusions(exclude, len(table), len(candidates))):
+    query, candidates = vector_pair(
+        query, candidates, names=("query", "candidates"), all_pairs=True
+    )
+    check_candidates(candidates)
+    similarities = _cosines(query, candidates)
+    check_similarities(similarities)
+    table = similarities.reshape(-1, len(candidates))
+    excluded = exclusions(exclude, *table.shape)
+    k = how_many(k, len(candidates) - max((len(set(rows)) for rows in excluded), default=0))
+    for row, rows in enumerate(excluded):
         table[row, rows] = -math.inf
-        left = min(left, len(candidates) - len(set(rows)))
-    k = _whole("k", k)
-    if not 1 <= k <= left:
-        raise ValueError(
-            f"k is {k}; it must be at least 1 and at most the number of candidates that are left, "
-            f"{left}."
-        )
     values, indices = table.sort(dim=-1, descending=True, stable=True)
-    shape = (*similarity.shape[:-1], k)
+    shape = (*similarities.shape[:-1], k)
     return Nearest(indices[:, :k].reshape(shape), values[:, :k].reshape(shape))
 
 
@@ -218,10 +217,10 @@ def analogy(start: torch.Tensor, minus: torch.Tensor, plus: torch.Tensor) -> tor
     Returns:
         The sum, not normalised, in the dtype of ``start``.
     """
-    _pair(start, minus, names=("start", "minus"))
-    _pair(start, plus, names=("start", "plus"))
-    _pair(minus, plus, names=("minus", "plus"))
-    first, second, third = (_polar(_wide(x))[1] for x in (start, minus, plus))
+    vector_pair(start, minus, names=("start", "minus"))
+    vector_pair(start, plus, names=("start", "plus"))
+    vector_pair(minus, plus, names=("minus", "plus"))
+    first, second, third = (_unit(_wide(x)) for x in (start, minus, plus))
     return (first - second + third).to(start.dtype)
 
 
@@ -237,12 +236,10 @@ def remove_direction(a: torch.Tensor, direction: torch.Tensor) -> torch.Tensor:
     Raises:
         ValueError: ``direction`` is zero, so it points nowhere.
     """
-    a, direction = _pair(a, direction, names=("a", "direction"))
-    length, unit = _polar(_wide(direction))
-    if bool((length == 0).any()):
-        raise ValueError("direction is zero, so it points nowhere; nothing can be removed.")
-    wide = _wide(a)
-    return (wide - (wide * unit).sum(-1, keepdim=True) * unit).to(a.dtype)
+    a, direction = vector_pair(a, direction, names=("a", "direction"))
+    check_not_zero("direction", direction)
+    wide, unit = _wide(a), _unit(_wide(direction))
+    return (wide - _along(wide, unit) * unit).to(a.dtype)
 
 
 # --- pieces -------------------------------------------------------------------------------------
@@ -253,128 +250,22 @@ def _wide(a: torch.Tensor) -> torch.Tensor:
     return a if a.element_size() >= 4 else a.float()
 
 
-def _polar(a: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Lengths (..., 1) and directions (..., d) of the rows; a row of zeros has direction zero."""
-    # squares of very small or very large numbers are zero or infinite in float32
+def _unit(a: torch.Tensor) -> torch.Tensor:
+    """The rows of ``a`` at length 1; a row of zeros stays zero."""
+    import torch.nn.functional as F
+
+    # divided by its largest number first, because the squares of very small or very large numbers
+    # are zero or infinite in float32, and normalize alone would give zeros
     largest = a.abs().amax(dim=-1, keepdim=True)
-    scaled = a / largest.masked_fill(largest == 0, 1)
-    norm = scaled.norm(dim=-1, keepdim=True)
-    return largest * norm, scaled / norm.masked_fill(norm == 0, 1)
+    return F.normalize(a / largest.masked_fill(largest == 0, 1), dim=-1)
 
 
-def _cosines(a: torch.Tensor, b: torch.Tensor, names: tuple[str, str]) -> torch.Tensor:
-    a, b = _pair(a, b, names=names, rows=False)
-    for name, x in zip(names, (a, b), strict=True):
-        if x.dim() > 2:
-            raise ValueError(
-                f"{name} must have shape (n, d) or (d,), not {tuple(x.shape)}; choose one row of "
-                "each prompt, or compare all of them as one long vector with .flatten(1)."
-            )
-    a, b = _polar(_wide(a))[1], _polar(_wide(b))[1]
+def _along(a: torch.Tensor, unit: torch.Tensor) -> torch.Tensor:
+    """How far each row of ``a`` reaches in the direction ``unit``, (..., 1)."""
+    return (a * unit).sum(dim=-1, keepdim=True)
+
+
+def _cosines(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    a, b = _unit(_wide(a)), _unit(_wide(b))
     b = b.to(a.dtype)
     return (a @ (b.T if b.dim() == 2 else b)).clamp(-1, 1)  # rounding can lead beyond 1
-
-
-# --- checks -------------------------------------------------------------------------------------
-
-
-def _number(name: str, value: Any) -> float:
-    if not isinstance(value, str | bytes | bool):
-        try:
-            return float(value)
-        except (TypeError, ValueError, RuntimeError):
-            pass
-    raise TypeError(f"{name} must be one number, not {type(value).__name__}.")
-
-
-def _whole(name: str, value: Any) -> int:
-    if not isinstance(value, bool):
-        try:
-            return operator.index(value)
-        except TypeError:
-            pass
-    raise TypeError(f"{name} must be a whole number, not {type(value).__name__}.")
-
-
-def _checked(name: str, a: torch.Tensor) -> torch.Tensor:
-    import torch
-
-    if a is None:
-        raise TypeError(
-            f"{name} is None. A checkpoint without a projection has no text_embeds: use "
-            "pooler_output, or load one that has it: load_clip('emoji')."
-        )
-    if not isinstance(a, torch.Tensor):
-        raise TypeError(
-            f"{name} must be a torch tensor, such as embed(clip, text).text_embeds, not "
-            f"{type(a).__name__}."
-        )
-    if not a.dtype.is_floating_point:
-        raise TypeError(f"{name} must hold floating-point numbers, not {a.dtype}.")
-    if a.dim() == 0 or a.shape[-1] == 0:
-        raise ValueError(f"{name} must have shape (..., d), not {tuple(a.shape)}.")
-    return a
-
-
-def _pair(
-    a: torch.Tensor,
-    b: torch.Tensor,
-    *,
-    names: tuple[str, str] = ("a", "b"),
-    rows: bool = True,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Both checked: same width, same device, and rows that broadcast unless ``rows`` is False."""
-    import torch
-
-    a, b = _checked(names[0], a), _checked(names[1], b)
-    if a.shape[-1] != b.shape[-1]:
-        raise ValueError(
-            f"{names[0]} has {a.shape[-1]} numbers a row and {names[1]} has {b.shape[-1]}; both "
-            "must be the same kind of embedding, from the same model."
-        )
-    if a.device != b.device:
-        raise ValueError(
-            f"{names[0]} is on {a.device} and {names[1]} on {b.device}; move one with .to()."
-        )
-    if rows:
-        try:
-            torch.broadcast_shapes(a.shape, b.shape)
-        except RuntimeError:
-            raise ValueError(
-                f"{names[0]} {tuple(a.shape)} and {names[1]} {tuple(b.shape)} do not fit: pass as "
-                "many rows in both, or one row in one of them."
-            ) from None
-    return a, b
-
-
-def _exclusions(exclude: Any, queries: int, candidates: int) -> list[list[int]]:
-    """One list of rows for each query."""
-
-    def listed(x: Any) -> Any:
-        return x.tolist() if hasattr(x, "tolist") else x  # a tensor, an array, their numbers
-
-    lists = list | tuple | set | range
-    given = [] if exclude is None else listed(exclude)
-    if not isinstance(given, lists):
-        raise TypeError(
-            "exclude must be row numbers of the candidates, a list or one list for each query, "
-            f"not {type(exclude).__name__}."
-        )
-    given = [listed(x) for x in given]
-    if not any(isinstance(x, lists) for x in given):
-        given = [given] * queries
-    if len(given) != queries:
-        raise ValueError(f"exclude has {len(given)} lists for {queries} queries.")
-    for rows in given:
-        if not isinstance(rows, lists):
-            raise TypeError("exclude mixes lists and single numbers; pass only one of them.")
-        for row in rows:
-            if isinstance(row, str):
-                raise TypeError(
-                    f"exclude must hold row numbers, not {row!r}; look it up: names.index({row!r})."
-                )
-            if not 0 <= _whole("a row number in exclude", row) < candidates:
-                raise ValueError(
-                    f"exclude holds row {row}; the candidates have 0 to {candidates - 1}."
-                )
-    return [list(rows) for rows in given]

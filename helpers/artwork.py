@@ -10,6 +10,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .checks import short
+
 if TYPE_CHECKING:
     from PIL import Image
 
@@ -43,7 +45,7 @@ class Artwork:
         return len(self.names)
 
     def __contains__(self, name: object) -> bool:
-        return name in self._index
+        return isinstance(name, str) and name in self._index
 
     def __repr__(self) -> str:
         return f"Artwork({self.artist}, {len(self)} drawings)"
@@ -67,7 +69,9 @@ class Artwork:
                     "[artwork[i] for i in numbers]."
                 ) from None
         if not -len(self) <= number < len(self):
-            raise IndexError(f"{self.artist} has {len(self)} drawings, so none has number {name}.")
+            raise IndexError(
+                f"{self.artist} has {len(self)} drawings, so none has number {short(number)}."
+            )
         sheet = _sheet(self.artist)
         row, column = divmod(number % len(self), sheet.width // SIDE)
         left, top = column * SIDE, row * SIDE
@@ -79,10 +83,10 @@ class Artwork:
         Raises:
             KeyError: the artist has not drawn it.
         """
-        if name not in self._index:
-            similar = get_close_matches(str(name).lower(), self.names, n=3)
+        if name not in self:
+            similar = get_close_matches(str(name)[:100].lower(), self.names, n=3)
             hint = f"did you mean {' or '.join(map(repr, similar))}?" if similar else "see .names."
-            raise KeyError(f"{self.artist} has no drawing called {name!r}; {hint}")
+            raise KeyError(f"{self.artist} has no drawing called {short(name)}; {hint}")
         return self._index[name]
 
 
@@ -98,9 +102,9 @@ def load_artwork(artist: str = "noto") -> Artwork:
     Raises:
         ValueError: another artist.
     """
-    if artist not in ARTISTS:
+    if not isinstance(artist, str) or artist not in ARTISTS:
         raise ValueError(
-            f"there is no artist {artist!r} here; pass {' or '.join(map(repr, ARTISTS))}."
+            f"there is no artist {short(artist)} here; pass {' or '.join(map(repr, ARTISTS))}."
         )
     return _load(artist)
 

@@ -11,6 +11,20 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from .checkpoints import check_clip
+from .checks import (
+    check_colour_map,
+    check_height,
+    check_text,
+    check_ticks,
+    check_vocabulary,
+    check_words,
+    one_number,
+    pictures_to_draw,
+    rows_of_ids,
+    table_of_numbers,
+)
+
 if TYPE_CHECKING:
     import torch
     from matplotlib.figure import Figure
@@ -25,7 +39,6 @@ PALETTE = (BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILION, YELLOW)
 
 WIDTH = 8.0  # inches; at 96 dots an inch this fits the output column of Colab
 DPI = 96
-MOST_PICTURES = 200  # in a grid
 
 
 def token_strip(
@@ -50,17 +63,18 @@ def token_strip(
         alt: text for readers who cannot see the figure; None writes out the tokens.
 
     Raises:
-        TypeError, ValueError: not ids, as in ``detokenize``; or no row at all.
+        TypeError, ValueError: not ids, as in ``detokenize``; no row at all, or too many to see;
+            or text that is no string.
     """
     from matplotlib.patches import FancyBboxPatch
 
-    from .checkpoints import check_clip
-    from .tokens import _check_rows
-
     check_clip(clip)
+    check_words(title=title)
+    check_text(alt or "", "alt")
     lines: list[list[tuple[str, str, str]]] = []  # (token, id, colour) of each box
     sentences = []
-    for row in _check_rows(tokens):
+    for row in rows_of_ids(tokens):
+        check_vocabulary(row, len(clip.tokenizer))
         boxes = _boxes(clip, row, show_padding)
         sentences.append(" ".join(f"{token} ({number})" for token, number, _ in boxes))
         lines.extend(_wrap(boxes))
@@ -127,23 +141,25 @@ def heatmap(
         height: of the figure, in inches; None chooses one from the number of rows.
 
     Raises:
-        ValueError: not a table, or names that do not fit its size.
+        TypeError: no numbers, or text that is no string.
+        ValueError: not a table, names that do not fit its size, no such colour map, or more than
+            can be seen.
     """
     import numpy as np
 
-    if hasattr(array, "detach"):
-        array = array.detach().float().cpu().numpy()
-    table = np.atleast_2d(np.asarray(array, dtype=float))
-    if table.ndim != 2 or 0 in table.shape:
-        raise ValueError(f"array must have shape (rows, columns), not {table.shape}.")
-    for name, ticks, size in (
-        ("xticks", xticks, table.shape[1]),
-        ("yticks", yticks, table.shape[0]),
-    ):
-        if ticks is not None and len(ticks) != size:
-            raise ValueError(f"{name} has {len(ticks)} names for {size} of them.")
+    table = table_of_numbers(array, write=annotate)
+    check_words(title=title, xlabel=xlabel, ylabel=ylabel, colorbar=colorbar)
+    check_text(alt, "alt")
+    check_ticks("xticks", xticks, table.shape[1])
+    check_ticks("yticks", yticks, table.shape[0])
+    check_colour_map(cmap)
+    vmin, vmax = (
+        None if end is None else one_number(name, end)
+        for name, end in (("vmin", vmin), ("vmax", vmax))
+    )
 
-    fig = _figure(height or min(7.0, max(2.4, 1.4 + 0.32 * table.shape[0])))
+    tall = min(7.0, max(2.4, 1.4 + 0.32 * table.shape[0]))
+    fig = _figure(tall if height is None else height)
     ax = fig.add_subplot()
     image = ax.imshow(
         table, aspect="auto", cmap=cmap, vmin=vmin, vmax=vmax, interpolation="nearest"
@@ -157,7 +173,7 @@ def heatmap(
     ax.set_title(_literal(title))
     ax.set_xlabel(_literal(xlabel))
     ax.set_ylabel(_literal(ylabel))
-    fig.colorbar(image, ax=ax, label=colorbar)
+    fig.colorbar(image, ax=ax, label=_literal(colorbar))
     if annotate:
         middle = (image.norm.vmin + image.norm.vmax) / 2
         for (row, column), value in np.ndenumerate(table):
@@ -189,27 +205,15 @@ def picture_grid(
         xlabel: below the last line: what changes from left to right, if anything does.
 
     Raises:
-        TypeError: not a list of pictures, or labels that are no strings.
-        ValueError: no picture, more than 200, not one label for each, or no column.
+        TypeError: not a list of pictures, or text that is no string.
+        ValueError: no picture, more than 200, not one label for each, no column, more than 24, or
+            so few that the figure becomes too tall.
     """
     from textwrap import fill
 
-    if isinstance(labels, str) or not all(isinstance(label, str) for label in labels):
-        raise TypeError("labels must be a list of strings, one for each picture.")
-    if not hasattr(images, "__len__") or any(isinstance(image, str) for image in images):
-        raise TypeError(
-            "images must be a list of pictures; for drawings by name: [artwork[n] for n in names]."
-        )
-    if len(images) > MOST_PICTURES:
-        raise ValueError(
-            f"{len(images)} pictures are too many to see; pass {MOST_PICTURES} at most."
-        )
-    if len(images) == 0:
-        raise ValueError("images is empty; pass at least one picture.")
-    if len(images) != len(labels):
-        raise ValueError(f"{len(labels)} labels for {len(images)} pictures; pass one for each.")
-    if not isinstance(columns, int) or columns < 1:
-        raise ValueError(f"columns is {columns!r}; it must be a whole number from 1 on.")
+    images = pictures_to_draw(images, labels, columns)
+    check_words(title=title, xlabel=xlabel)
+    check_text(alt or "", "alt")
     lines = -(-len(images) // columns)
     texts = [_literal(fill(label, 96 // columns + 1)) for label in labels]
     deepest = 1 + max(text.count("\n") for text in texts)
@@ -246,13 +250,15 @@ def show(fig: Figure, alt: str | None = None) -> None:
 
     from IPython import get_ipython
     from IPython.display import display
+    from matplotlib.figure import Figure
     from PIL import Image
 
-    if not hasattr(fig, "savefig"):
+    if not isinstance(fig, Figure):
         raise TypeError(
             f"show draws figures, such as heatmap and picture_grid make, not {type(fig).__name__}."
         )
     alt = alt or getattr(fig, "alt", None)
+    check_text(alt or "", "alt")
     if not alt:
         raise ValueError("this figure has no alt text; say what is seen: show(fig, alt='...').")
     if get_ipython() is None:  # a plain Python script: nowhere to draw
@@ -316,6 +322,7 @@ def _figure(height: float) -> Figure:
     # Not pyplot: such a figure belongs to nobody else, so nothing shows it behind our back.
     from matplotlib.figure import Figure
 
+    check_height(height)
     return Figure(figsize=(WIDTH, height), layout="constrained")
 
 

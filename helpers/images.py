@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .checkpoints import Clip, check_clip
-from .embeddings import BATCH, _progress
+from .checkpoints import check_clip
+from .checks import check_evaluating, check_pixel_values, short
+from .embeddings import batches
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,7 +19,12 @@ if TYPE_CHECKING:
     import torch
     from PIL import Image
 
+    from .checkpoints import Clip
+
     Picture = Image.Image | np.ndarray | str | Path
+
+
+MARGIN = 8  # a picture is shrunk if it has twice as many times what is needed, or more
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -47,23 +54,24 @@ class ImageEmbeddings:
 
 
 def embed_images(clip: Clip, images: Picture | Sequence[Picture] | torch.Tensor) -> ImageEmbeddings:
-    """Run the image encoder: no gradients, evaluation mode, in batches, where the model lies.
+    """Run the image encoder: no gradients, in batches, where the model lies.
 
     Args:
         clip: what ``load_clip`` returned; it must have an image model.
         images: one picture or a list of them: PIL images, paths of image files, or numpy arrays
             of uint8, (height, width, 3 or 4) or (height, width). What is transparent is laid on
             white, turned pictures (EXIF) are put upright, and the checkpoint's image processor
-            resizes, crops and normalises. A floating-point tensor (n, 3, side, side) is taken as
-            ``pixel_values`` that are prepared already.
+            resizes, crops and normalises. Far larger ones are shrunk before. A floating-point
+            tensor (n, 3, side, side) is taken as ``pixel_values`` that are prepared already.
 
     Returns:
         ImageEmbeddings: see there for shapes.
 
     Raises:
         TypeError: not pictures.
-        ValueError: no picture, a file that is none, a shape that does not fit, or a checkpoint
-            without an image model or without preprocessor_config.json.
+        ValueError: no picture, a file that is none, a shape that does not fit, pixel_values that
+            are not finite, a model in training mode, or a checkpoint without an image model or
+            without preprocessor_config.json.
     """
     import torch
 
@@ -72,50 +80,70 @@ def embed_images(clip: Clip, images: Picture | Sequence[Picture] | torch.Tensor)
         raise ValueError(
             f"{clip.name} has no image model; load_clip('emoji') and load_clip('clip-l') have one."
         )
-    pixels = _pixel_values(clip, images)
-    was_training = clip.model.training
-    clip.model.eval()
-    try:
-        with torch.no_grad():
-            states, pooled = [], []
-            for start in _progress(range(0, len(pixels), BATCH)):
-                output = clip.vision_model(pixel_values=pixels[start : start + BATCH])
-                states.append(output.last_hidden_state)
-                pooled.append(output.pooler_output)
-            pooler_output = torch.cat(pooled)
-            image_embeds = clip.visual_projection(pooler_output)
-    finally:
-        clip.model.train(was_training)
+    check_evaluating(clip.vision_model)
+    pixel_values = _pixel_values(clip, images)
+    with torch.no_grad():
+        outputs = [
+            clip.vision_model(pixel_values=pixel_values[rows])
+            for rows in batches(len(pixel_values))
+        ]
+        last_hidden_state = torch.cat([output.last_hidden_state for output in outputs])
+        pooler_output = torch.cat([output.pooler_output for output in outputs])
+        image_embeds = clip.visual_projection(pooler_output)
     # pixel_values that were passed in may ask for gradients; nothing that comes out does
-    return ImageEmbeddings(torch.cat(states), pooler_output, image_embeds, pixels.detach())
+    return ImageEmbeddings(last_hidden_state, pooler_output, image_embeds, pixel_values.detach())
 
 
 def _pixel_values(clip: Clip, images: Any) -> torch.Tensor:
     import torch
 
+    side = clip.vision_model.config.image_size
     weight = clip.visual_projection.weight  # not clip.device: the model may have been moved since
     if isinstance(images, torch.Tensor):
-        side = clip.vision_model.config.image_size
-        if not images.dtype.is_floating_point:
-            raise TypeError(
-                f"a tensor must hold pixel_values in floating point, not {images.dtype}; pass PIL "
-                "images or numpy arrays of uint8 to have them prepared."
-            )
-        if images.dim() != 4 or images.shape[0] == 0 or images.shape[1:] != (3, side, side):
-            raise ValueError(
-                f"pixel_values must have shape (n, 3, {side}, {side}), not {tuple(images.shape)}."
-            )
+        check_pixel_values(images, side)
         return images.to(device=weight.device, dtype=weight.dtype)
-    if clip.image_processor is None:
+    processor = clip.image_processor
+    if processor is None:
         raise ValueError(
             f"{clip.name} has no preprocessor_config.json, so it does not say how to prepare "
             "pictures; pass pixel_values as a float tensor."
         )
-    pictures = [as_rgb(x) for x in (images if isinstance(images, list | tuple) else [images])]
-    if not pictures:
+    images = images if isinstance(images, list | tuple) else [images]
+    if not images:
         raise ValueError("images is an empty list; pass at least one picture.")
-    prepared = clip.image_processor(images=pictures, return_tensors="pt")["pixel_values"]
+    pictures = [
+        shrink(as_rgb(image), side, crop=getattr(processor, "do_center_crop", False))
+        for image in images
+    ]
+    prepared = processor(images=pictures, return_tensors="pt")["pixel_values"]
     return prepared.to(device=weight.device, dtype=weight.dtype)
+
+
+def shrink(image: Image.Image, side: int, *, crop: bool) -> Image.Image:
+    """A picture that is far larger than ``side``, smaller; any other one as it is.
+
+    The processor fits the shorter edge to ``side`` and keeps the square in the middle. It does so
+    with every pixel: 5 GB for a line of 200,000. So the ends that it would cut off go first, beyond
+    ``MARGIN`` squares, and then the size, down to ``MARGIN`` times ``side``.
+
+    Args:
+        image: RGB.
+        side: of the square, in pixels.
+        crop: whether only the square in the middle will be kept.
+    """
+    from PIL import Image
+
+    width, height = image.size
+    edge = min(width, height)
+    if crop and max(width, height) > 2 * MARGIN * edge:
+        # as many pixels from both ends, so the middle stays the middle
+        left, top = (max(0, size - MARGIN * edge) // 2 for size in image.size)
+        image = image.crop((left, top, width - left, height - top))
+    if edge >= 2 * MARGIN * side:
+        # what the processor would make of this size, so many times: it will make the same of it
+        width, height = (MARGIN * (side * size // edge) for size in image.size)
+        image = image.resize((width, height), Image.Resampling.BOX)
+    return image
 
 
 def as_rgb(image: Picture) -> Image.Image:
@@ -127,27 +155,14 @@ def as_rgb(image: Picture) -> Image.Image:
 
     Raises:
         TypeError: none of these.
-        ValueError: no such file, not a picture that Pillow can read, or one without pixels or
-            with floating-point ones.
+        ValueError: no such file, not a picture that Pillow can read, one that unpacks to more
+            than Pillow thinks safe, or one without pixels or with floating-point ones.
     """
     import numpy as np
     from PIL import Image, ImageOps
 
     if isinstance(image, str | os.PathLike):
-        path = Path(image)
-        if not path.is_file():
-            raise ValueError(
-                f"there is no file {str(path)!r}. For a drawing of an emoji: "
-                "load_artwork()['dog face']."
-            )
-        try:
-            with Image.open(path) as file:
-                file.load()
-                image = file.copy()
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            raise ValueError(
-                f"{str(path)!r} cannot be read as a picture ({type(error).__name__})."
-            ) from None
+        image = _opened(image)
     elif isinstance(image, np.ndarray):
         fits = image.ndim == 2 or (image.ndim == 3 and image.shape[2] in (3, 4))
         if image.dtype != np.uint8 or not fits or 0 in image.shape:
@@ -164,7 +179,10 @@ def as_rgb(image: Picture) -> Image.Image:
     if 0 in image.size or image.mode == "F":
         what = "floating-point pixels" if image.mode == "F" else "no pixels"
         raise ValueError(f"a picture has {what}; pass one that RGB can hold.")
-    image = ImageOps.exif_transpose(image)
+    try:
+        image = ImageOps.exif_transpose(image)
+    except (OSError, SyntaxError, ValueError) as error:  # opened, but not yet read
+        raise ValueError(f"a picture cannot be read ({type(error).__name__}: {error}).") from None
     if image.mode.startswith("I"):  # 16 bits a pixel; Pillow would cut them off at 255
         image = Image.fromarray((np.asarray(image).clip(0, 65535) // 257).astype(np.uint8))
     if image.has_transparency_data:
@@ -172,3 +190,32 @@ def as_rgb(image: Picture) -> Image.Image:
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image)
     return image.convert("RGB")
+
+
+def _opened(path: str | os.PathLike[str]) -> Image.Image:
+    """The picture in a file."""
+    from PIL import Image
+
+    name = short(os.fspath(path), 300)
+    try:
+        is_file = Path(path).is_file()
+    except (OSError, ValueError):  # too long, or half a character
+        is_file = False
+    if not is_file:
+        raise ValueError(
+            f"there is no file {name}. For a drawing of an emoji: load_artwork()['dog face']."
+        )
+    try:
+        with Image.open(path) as file:
+            # Pillow only warns of these; it refuses twice as many by itself
+            if file.width * file.height > (Image.MAX_IMAGE_PIXELS or math.inf):
+                raise Image.DecompressionBombError
+            file.load()
+            return file.copy()
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise ValueError(
+            f"{name} cannot be read as a picture (DecompressionBombError): it unpacks to more than "
+            f"{Image.MAX_IMAGE_PIXELS / 1e6:.0f} million pixels; make it smaller first."
+        ) from None
+    except (OSError, SyntaxError, ValueError) as error:
+        raise ValueError(f"{name} cannot be read as a picture ({type(error).__name__}).") from None

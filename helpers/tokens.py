@@ -5,17 +5,19 @@ from __future__ import annotations
 import html
 import json
 import logging
-import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-from .checkpoints import Clip, check_clip
+from .checkpoints import check_clip
+from .checks import check_padding, check_text, check_vocabulary, rows_of_ids, texts_as_list
 
 if TYPE_CHECKING:
     import torch
     from tokenizers import Tokenizer
     from transformers import BatchEncoding
+
+    from .checkpoints import Clip
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +39,7 @@ def clean(text: str) -> str:
         ValueError: the string holds a lone surrogate, which is half a character.
         ImportError: ftfy is not installed.
     """
-    _check_text(text, "text")
+    check_text(text, "text")
     try:
         import ftfy
     except ImportError:
@@ -45,7 +47,7 @@ def clean(text: str) -> str:
             "Cleaning text needs ftfy: run 'pip install ftfy', or pass clean=False to tokenize."
         ) from None
     text = html.unescape(html.unescape(ftfy.fix_text(text)))
-    return re.sub(r"\s+", " ", text).strip().lower()
+    return " ".join(text.split()).lower()
 
 
 _clean = clean  # tokenize has an argument of the same name
@@ -87,15 +89,14 @@ def tokenize(
     from transformers import BatchEncoding
 
     check_clip(clip)
-    if padding not in ("max_length", "longest"):
-        raise ValueError(f"padding must be 'max_length' or 'longest', not {padding!r}.")
-    batch = _check_texts(texts)
+    check_padding(padding)
+    texts = texts_as_list(texts)
     if clean:
-        batch = [_clean(text) for text in batch]
+        texts = [_clean(text) for text in texts]
 
     room = clip.max_length
     rows = []
-    for number, encoding in enumerate(_text_tokenizer(clip).encode_batch_fast(batch)):
+    for number, encoding in enumerate(_text_tokenizer(clip).encode_batch_fast(texts)):
         ids = encoding.ids
         if len(ids) > room - 2:
             log.warning(
@@ -103,7 +104,7 @@ def tokenize(
                 number,
                 len(ids) + 2,
                 room,
-                _shorten(_decode(clip, ids[room - 2 :])),
+                _lost(clip, ids[room - 2 :]),
             )
         rows.append([clip.bos_token_id, *ids[: room - 2], clip.eos_token_id])
 
@@ -138,15 +139,9 @@ def detokenize(
     """
     check_clip(clip)
     texts = []
-    for row in _check_rows(tokens):
-        for position, token in enumerate(row):
-            if not 0 <= token < len(clip.tokenizer):
-                raise ValueError(
-                    f"id {token} is not in the vocabulary (0 to {len(clip.tokenizer) - 1})."
-                )
-            if token == clip.eos_token_id:
-                row = row[:position]
-                break
+    for row in rows_of_ids(tokens):
+        row = row[: row.index(clip.eos_token_id)] if clip.eos_token_id in row else row
+        check_vocabulary(row, len(clip.tokenizer))
         texts.append(_decode(clip, [token for token in row if token != clip.bos_token_id]))
     return texts
 
@@ -206,72 +201,21 @@ def _decode(clip: Clip, ids: Sequence[int]) -> str:
     return (text + ByteLevel().decode(run)).strip()
 
 
-# --- checks ---------------------------------------------------------------------------------
+# --- the words that do not fit ----------------------------------------------------------------
+
+WORDS, LETTERS = 12, 60  # so many words, or twice as many letters, are shown whole
+EDGE = 4 * LETTERS  # ids: a letter is at most four bytes, so these hold LETTERS letters or more
 
 
-def _check_texts(texts: Any) -> list[str]:
-    if isinstance(texts, str):
-        texts = [texts]
-    if not isinstance(texts, list | tuple):
-        hint = " (the empty prompt is '')" if texts is None else ""
-        if isinstance(texts, Clip):
-            hint = " (the clip comes first, then the texts)"
-        raise TypeError(
-            f"texts must be a string or a list of strings, not {type(texts).__name__}{hint}."
-        )
-    if not texts:
-        raise ValueError("the list of texts is empty; pass at least one string ('' will do).")
-    for number, text in enumerate(texts):
-        _check_text(text, f"texts[{number}]")
-    return list(texts)
-
-
-def _check_text(text: Any, what: str) -> None:
-    if not isinstance(text, str):
-        hint = "; decode it first: text.decode('utf-8')" if isinstance(text, bytes) else ""
-        raise TypeError(f"{what} must be a string, not {type(text).__name__}{hint}.")
-    half = re.search("[\ud800-\udfff]", text)
-    if half:
-        raise ValueError(
-            f"{what} holds a lone surrogate, U+{ord(half[0]):04X}, at position {half.start()}: "
-            "half a character, which no encoding has; remove it or read the text again as UTF-8."
-        )
-
-
-def _check_rows(tokens: Any) -> list[list[int]]:
-    """Whatever holds ids, as a list of lists of int."""
-    tokens = getattr(tokens, "input_ids", tokens)
-    no_rows = getattr(tokens, "ndim", None) == 2 and len(tokens) == 0  # (0, L) is not (0,)
-    tokens = _plain(tokens)
-    if not isinstance(tokens, list | tuple):
-        raise TypeError(
-            f"tokens must be what tokenize returned, ids (n, L) or (L,), or a list of ids, "
-            f"not {type(tokens).__name__}."
-        )
-    rows = [_plain(row) for row in tokens]
-    nested = sum(isinstance(row, list | tuple) for row in rows)
-    if 0 < nested < len(rows):
-        raise TypeError("tokens mixes rows of ids and single values; pass one row or only rows.")
-    if not nested and not no_rows:
-        rows = [rows]
-    rows = [[_plain(token) for token in row] for row in rows]
-    for token in (token for row in rows for token in row):
-        if not isinstance(token, int) or isinstance(token, bool):
-            kind = type(token).__name__
-            hint = "; for an embedding pass the input_ids it came from" if kind != "str" else ""
-            raise TypeError(f"ids must be whole numbers, not {kind}{hint}.")
-    return rows
-
-
-def _plain(values: Any) -> Any:
-    """A torch tensor or numpy array as lists, or as a number if it is one; all else as it is."""
-    return values.tolist() if hasattr(values, "tolist") else values
-
-
-def _shorten(text: str, words: int = 12, letters: int = 60) -> str:
-    """``text`` in quotes; its beginning and end only, and the number of words, if it is long."""
-    parts = text.split()
-    if len(parts) <= words and len(text) <= 2 * letters:
-        return f"'{text}'"
-    head, tail = " ".join(parts[:3])[:letters], " ".join(parts[-3:])[-letters:]
-    return f"'{head} … {tail}' ({len(parts)} words)" if len(parts) > 1 else f"'{head} … {tail}'"
+def _lost(clip: Clip, ids: Sequence[int]) -> str:
+    """The text of ``ids`` in quotes; if it is long, its beginning, its end and its size."""
+    if len(ids) > 2 * EDGE:  # decoding a book to show six words of it would take a while
+        head, tail = _decode(clip, ids[:EDGE]).split(), _decode(clip, ids[-EDGE:]).split()
+        size = f" ({len(ids)} tokens)"
+    else:
+        text = _decode(clip, ids)
+        head = tail = text.split()
+        if len(head) <= WORDS and len(text) <= 2 * LETTERS:
+            return f"'{text}'"
+        size = f" ({len(head)} words)" if len(head) > 1 else ""
+    return f"'{' '.join(head[:3])[:LETTERS]} … {' '.join(tail[-3:])[-LETTERS:]}'{size}"

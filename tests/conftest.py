@@ -32,6 +32,7 @@ sys.path.insert(0, str(ROOT))
 
 # derandomize: the same examples every time, so that a red run can be repeated
 settings.register_profile("series", deadline=None, derandomize=True, max_examples=200)
+settings.register_profile("few", settings.get_profile("series"), max_examples=20)  # for mutmut
 settings.load_profile("series")
 
 

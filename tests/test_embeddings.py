@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import json
+import re
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from by_hand import encode_text
+from huggingface_hub import try_to_load_from_cache
 from transformers import BatchEncoding
 
-from helpers import detokenize, embed, load_clip, tokenize
+from helpers import CHECKPOINTS, detokenize, embed, load_clip, tokenize
 
 TEXTS = ["a photo of a cat", "a photo of a woman wearing a red dress", ""]
 
@@ -81,6 +87,72 @@ def test_mask_changes_padding_only(any_clip, embedded) -> None:
     torch.testing.assert_close(a[real], b[real], atol=1e-4, rtol=1e-3)
     torch.testing.assert_close(plain.pooler_output, masked.pooler_output, atol=1e-4, rtol=1e-3)
     assert (a[~real] - b[~real]).abs().max() > 1e-2
+
+
+def test_a_mask_may_be_given_as_the_library_takes_it(clip) -> None:
+    """``attention_mask=tokens["attention_mask"]``, as every tutorial writes it."""
+    tokens = tokenize(clip, TEXTS)
+    ids, mask = tokens["input_ids"], tokens["attention_mask"]
+    expected = embed(clip, TEXTS, attention_mask=True).last_hidden_state
+    assert (expected - embed(clip, TEXTS).last_hidden_state).abs().max() > 1e-2
+    for texts in (TEXTS, tokens, ids):
+        for same in (mask, mask.bool(), mask.float(), mask.numpy()):
+            e = embed(clip, texts, attention_mask=same)
+            assert torch.equal(e.last_hidden_state, expected)
+            assert torch.equal(e.attention_mask, mask)
+            assert e.attention_mask.dtype == torch.long
+    one = embed(clip, ids[0], attention_mask=mask[0])
+    torch.testing.assert_close(one.last_hidden_state, expected[:1], atol=1e-5, rtol=1e-4)
+    none = embed(clip, tokens, attention_mask=None)  # as the library takes it, too
+    assert torch.equal(none.last_hidden_state, embed(clip, TEXTS).last_hidden_state)
+
+
+def test_any_mask_is_used_as_it_is(clip) -> None:
+    tokens = tokenize(clip, TEXTS[0], padding="longest")
+    mask = tokens["attention_mask"].clone()
+    mask[0, 3] = 0  # a word that later rows do not see
+    library = clip.text_model(input_ids=tokens["input_ids"], attention_mask=mask)
+    hidden = embed(clip, tokens, attention_mask=mask)
+    torch.testing.assert_close(hidden.last_hidden_state, library.last_hidden_state)
+    assert torch.equal(hidden.attention_mask, mask)
+    plain = embed(clip, tokens).last_hidden_state
+    torch.testing.assert_close(hidden.last_hidden_state[0, :3], plain[0, :3], atol=1e-5, rtol=1e-4)
+    assert (hidden.last_hidden_state[0, 4:] - plain[0, 4:]).abs().max() > 1e-2
+    # what is given here goes before what lies in the tokens, and True takes the latter
+    within = BatchEncoding({"input_ids": tokens["input_ids"], "attention_mask": mask})
+    for e in (
+        embed(clip, within, attention_mask=True),
+        embed(clip, tokens, attention_mask=mask),
+        embed(clip, BatchEncoding(tokens | {"attention_mask": mask * 0 + 1}), attention_mask=mask),
+    ):
+        assert torch.equal(e.last_hidden_state, hidden.last_hidden_state)
+    assert torch.equal(embed(clip, within).last_hidden_state, plain)
+    assert torch.equal(embed(clip, within).attention_mask, mask)
+
+
+def test_pooling_finds_the_first_end_and_not_the_largest_id(clip) -> None:
+    """They differ as soon as somebody adds a token: its id is larger (transformers #24773)."""
+    own = load_clip("emoji", device="cpu")
+    table = own.inner.embeddings.token_embedding
+    more = torch.cat([table.weight, table.weight[:1]])
+    own.inner.embeddings.token_embedding = torch.nn.Embedding.from_pretrained(more)
+    ids = torch.tensor([[49406, 320, 49408, 49407, 49407], [49406, 49407, 49408, 320, 49407]])
+    e = embed(own, ids)
+    assert torch.equal(e.pooler_output, e.last_hidden_state[[0, 1], [3, 1]])
+    assert e.attention_mask.tolist() == [[1, 1, 1, 1, 0], [1, 1, 0, 0, 0]]
+    with pytest.raises(ValueError, match="between 0 and 49407"):
+        embed(clip, ids)  # the shipped table has no such row
+    with pytest.raises(ValueError, match="between 0 and 49408"):
+        embed(own, torch.where(ids == 49408, 49409, ids))
+
+
+def test_many_threads(clip) -> None:
+    expected = [embed(clip, text).text_embeds for text in TEXTS]
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda i: embed(clip, TEXTS[i % 3]).text_embeds, range(48)))
+    for number, vector in enumerate(found):
+        torch.testing.assert_close(vector, expected[number % 3])
+    assert not any(module.training for module in clip.model.modules())
 
 
 def test_no_mask_is_what_stable_diffusion_does(clip) -> None:
@@ -162,30 +234,41 @@ def test_many_texts_go_in_batches(clip) -> None:
 
 
 def test_progress_bar_only_for_long_work(clip, monkeypatch: pytest.MonkeyPatch) -> None:
-    import helpers.embeddings as module
+    from tqdm import tqdm
 
-    bars = []
-    monkeypatch.setattr("tqdm.tqdm", lambda steps, **_: bars.append(len(steps)) or steps)
-    monkeypatch.setattr(module, "PATIENCE", 1e9)  # however slow this machine is
-    assert len(embed(clip, ["a cat"] * 70).input_ids) == 70
-    assert bars == []
-    monkeypatch.setattr(module, "PATIENCE", 0.0)
-    assert len(embed(clip, ["a cat"] * 70).input_ids) == 70
-    assert bars == [1]  # the first batch has been done by then
+    drawn = io.StringIO()
 
+    def fast(steps: range, *, delay: float, **options: Any) -> tqdm:
+        """The same bar, but less patient, and not silenced for the tests."""
+        assert delay == 2
+        return tqdm(steps, delay=0.05, file=drawn, disable=False, mininterval=0, **options)
 
-def test_embed_leaves_the_mode_of_the_model(clip) -> None:
-    expected = embed(clip, "a cat").pooler_output
-    modes = []  # while it runs: this model has no dropout that would show it
-    hook = clip.text_model.register_forward_hook(lambda module, *_: modes.append(module.training))
-    clip.model.train()
+    monkeypatch.setattr("tqdm.tqdm", fast)
+    hook = clip.text_model.register_forward_pre_hook(lambda *_: time.sleep(0.1))
     try:
-        again = embed(clip, "a cat").pooler_output
-        assert modes == [False]
-        torch.testing.assert_close(again, expected)
-        assert clip.model.training
+        assert len(embed(clip, ["a cat"] * 64).input_ids) == 64
+        assert drawn.getvalue() == ""  # one batch has no progress to show
+        assert len(embed(clip, ["a cat"] * 130).input_ids) == 130
+        assert re.search(r"embed: +\d+%.* 2/3 .*batch", drawn.getvalue())
+        assert drawn.getvalue().split("\r")[-1].strip() == ""  # and gone when the work is done
     finally:
         hook.remove()
+
+
+def test_a_model_in_training_mode_is_refused_and_left_as_it_is(clip) -> None:
+    """Switched for the time of a call, it would be switched for every other thread as well."""
+    clip.model.train()
+    try:
+        with pytest.raises(ValueError, match=r"training mode.*call clip\.model\.eval\(\) first"):
+            embed(clip, "a cat")
+        assert all(module.training for module in clip.model.modules())
+    finally:
+        clip.model.eval()
+    try:
+        clip.model.vision_model.train()  # no part of the text side
+        embed(clip, "a cat")
+        assert clip.model.vision_model.training
+    finally:
         clip.model.eval()
 
 
@@ -264,11 +347,13 @@ def test_bad_input(clip, wrong: object, error: type[Exception], says: str) -> No
 
 
 def cached_clip(name: str):
-    from helpers.checkpoints import CHECKPOINTS, _cached
-
     known = CHECKPOINTS[name]
-    if _cached(known.id, known.revision, known.files) is None:
-        pytest.skip(f"{known.id} is not in this machine's cache; load_clip({name!r}) fetches it")
+    for file in known.files:
+        path = try_to_load_from_cache(known.id, file, revision=known.revision)
+        if not isinstance(path, str) and not file.endswith("special_tokens_map.json"):
+            pytest.skip(
+                f"{known.id} is not in this machine's cache; load_clip({name!r}) fetches it"
+            )
     return load_clip(name, device="cpu", dtype="float32")
 
 

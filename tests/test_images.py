@@ -112,6 +112,67 @@ def test_other_sizes_are_resized_and_cropped(clip) -> None:
     torch.testing.assert_close(found[0, :, :, 4:-4], blue[:, :, 4:-4])
 
 
+class Watched:
+    """An image processor that notes the sizes of what it is given."""
+
+    def __init__(self, processor: Any) -> None:
+        self.processor, self.sizes = processor, []
+        self.do_center_crop = processor.do_center_crop
+
+    def __call__(self, images: list[Image.Image], **options: Any) -> Any:
+        self.sizes += [image.size for image in images]
+        return self.processor(images=images, **options)
+
+
+@pytest.mark.parametrize(
+    ("size", "shrunk"),
+    [
+        ((200_000, 1), (8, 1)),  # went through the processor with 5 GB
+        ((1, 200_001), (1, 9)),  # as many from both ends
+        ((1025, 64), (513, 64)),
+        ((1024, 64), (1024, 64)),
+        ((1023, 4000), (1023, 4000)),
+        ((1024, 1024), (512, 512)),
+        ((3000, 2000), (768, 512)),
+        ((2000, 40_000), (512, 4096)),
+    ],
+    ids=str,
+)
+def test_far_too_large_pictures_are_shrunk_before(clip, size: tuple, shrunk: tuple) -> None:
+    watched = Watched(clip.image_processor)
+    found = embed_images(replace(clip, image_processor=watched), Image.new("RGB", size, "red"))
+    assert watched.sizes == [shrunk]
+    red = embed_images(clip, Image.new("RGB", (64, 64), "red")).pixel_values
+    torch.testing.assert_close(found.pixel_values, red)
+
+
+@pytest.mark.parametrize(
+    ("size", "levels"),
+    [((1500, 1023), 0), ((640, 480), 0), ((64, 1024), 0), ((3000, 2001), 2), ((2999, 101), 2)],
+    ids=str,
+)
+def test_shrinking_changes_next_to_nothing(clip, size: tuple, levels: int) -> None:
+    """Nothing at all where the picture is not far too large, as photographs for SD's CLIP."""
+    wide, high = size
+    y, x = np.mgrid[:high, :wide]
+    waves = [np.sin(x / 37) + np.cos(y / 91), np.sin((x + y) / 53), np.cos(x * y / 9e4)]
+    grain = np.random.default_rng(0).normal(0, 20, (high, wide, 3))
+    pixels = np.stack(waves, axis=-1) * 60 + 128 + grain
+    image = Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
+    library = clip.image_processor(images=image, return_tensors="pt")["pixel_values"]
+    std = torch.tensor(clip.image_processor.image_std)[:, None, None]
+    moved = (embed_images(clip, image).pixel_values - library).abs() * std * 255
+    assert moved.max() <= levels + 0.01
+    assert levels == 0 or moved.max() > 0.5
+
+
+def test_without_a_crop_the_ends_stay(clip) -> None:
+    watched = Watched(clip.image_processor)
+    watched.do_center_crop = False
+    embed_images(replace(clip, image_processor=watched), Image.new("RGB", (2000, 64)))
+    assert watched.sizes == [(2000, 64)]
+
+
 def test_every_kind_of_input(clip, tmp_path: Path, embedded, drawings) -> None:
     expected = embedded.image_embeds[:1]
     first = drawings[0]
@@ -164,30 +225,13 @@ def test_no_gradients(clip, embedded: ImageEmbeddings) -> None:
     assert pixels.requires_grad
 
 
-def test_progress_bar_only_for_long_work(clip, drawings, monkeypatch: pytest.MonkeyPatch) -> None:
-    import helpers.embeddings as module
-
-    bars = []
-    monkeypatch.setattr("tqdm.tqdm", lambda steps, **_: bars.append(len(steps)) or steps)
-    monkeypatch.setattr(module, "PATIENCE", 1e9)  # however slow this machine is
-    assert len(embed_images(clip, drawings * 40).image_embeds) == 160
-    assert bars == []
-    monkeypatch.setattr(module, "PATIENCE", 0.0)
-    assert len(embed_images(clip, drawings * 40).image_embeds) == 160
-    assert bars == [2]  # the first of three batches has been done by then
-
-
-def test_the_mode_of_the_model_stays(clip, drawings, embedded) -> None:
-    modes = []  # while it runs: this model has no dropout that would show it
-    hook = clip.vision_model.register_forward_hook(lambda module, *_: modes.append(module.training))
+def test_a_model_in_training_mode_is_refused_and_left_as_it_is(clip, drawings) -> None:
     clip.model.train()
     try:
-        again = embed_images(clip, drawings).image_embeds
-        assert modes == [False]
-        torch.testing.assert_close(again, embedded.image_embeds)
-        assert clip.model.training
+        with pytest.raises(ValueError, match=r"training mode.*call clip\.model\.eval\(\) first"):
+            embed_images(clip, drawings)
+        assert all(module.training for module in clip.model.modules())
     finally:
-        hook.remove()
         clip.model.eval()
 
 
@@ -331,14 +375,22 @@ def test_a_file_that_breaks_off(tmp_path: Path) -> None:
         as_rgb(tmp_path / "half.png")
 
 
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+@pytest.mark.parametrize("limit", [64 * 64 // 3, 64 * 64 - 1])
 def test_a_file_that_would_unpack_to_too_much(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int
 ) -> None:
-    """Pillow refuses more than twice its limit; lowered here, for a small file to be too large."""
+    """Pillow warns of more than its limit and refuses twice that; lowered here, for a small file
+    to be too large."""
     picture().save(tmp_path / "bomb.png")
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 64 * 64 // 3)
-    with pytest.raises(ValueError, match=r"bomb\.png' cannot be read .*DecompressionBombError"):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 64 * 64)
+    assert as_rgb(tmp_path / "bomb.png").size == (64, 64)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
+    says = r"bomb\.png' cannot be read as a picture \(DecompressionBombError\): .*make it smaller"
+    with pytest.raises(ValueError, match=says):
         as_rgb(tmp_path / "bomb.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)  # Pillow's way to say "no limit"
+    assert as_rgb(tmp_path / "bomb.png").size == (64, 64)
 
 
 def test_no_image_model(clip, drawings) -> None:

@@ -20,6 +20,7 @@ import helpers
 
 MODULES = sorted((ROOT / "helpers").glob("*.py"))
 ORDER = ["checkpoints", "tokens", "embeddings", "images", "artwork", "diffusion", "figures"]
+LOWEST = "checks"  # what is said to bad input; every other module may ask it
 ALONE = ["arithmetic"]  # knows tensors and nothing else of this package
 
 
@@ -55,21 +56,19 @@ print([name for name in heavy if name in sys.modules])
 
 
 def test_public_names() -> None:
-    for name in helpers.__all__:
-        assert name in dir(helpers)
-        assert getattr(helpers, name).__doc__ or name == "CHECKPOINTS"
-    assert set(helpers.__all__) == set(helpers._HOME)
-    # the names that a type checker sees, under TYPE_CHECKING
     source = (ROOT / "helpers" / "__init__.py").read_text(encoding="utf-8")
-    imports = [n for n in ast.walk(ast.parse(source)) if isinstance(n, ast.ImportFrom) and n.level]
-    seen = {alias.name: node.module for node in imports for alias in node.names}
-    assert seen == helpers._HOME
-    # every public function and class of the new modules is reachable
-    for module in ("arithmetic", "images", "artwork", "diffusion", "figures"):
+    imports = [n for n in ast.walk(ast.parse(source)) if isinstance(n, ast.ImportFrom)]
+    home = {alias.name: node.module for node in imports for alias in node.names}
+    assert sorted(helpers.__all__) == sorted(home)
+    for name in helpers.__all__:
+        assert getattr(helpers, name).__doc__ or name == "CHECKPOINTS"
+    # every public function and class of the steps is reachable
+    inner = {"as_rgb", "batches", "shrink"}  # for other modules of the package
+    for module in (*ORDER[1:], *ALONE):
         tree = ast.parse((ROOT / "helpers" / f"{module}.py").read_text(encoding="utf-8"))
         defined = {n.name for n in tree.body if isinstance(n, ast.FunctionDef | ast.ClassDef)}
-        public = {name for name in defined if not name.startswith("_")} - {"as_rgb"}
-        assert public == {name for name, home in helpers._HOME.items() if home == module}
+        public = {name for name in defined if not name.startswith("_")} - inner
+        assert public == {n for n, m in home.items() if m == module}
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         helpers.nothing  # noqa: B018
 
@@ -78,11 +77,52 @@ def test_imports_run_one_way() -> None:
     for path in MODULES:
         if path.stem == "__init__":
             continue
-        below = [] if path.stem in ALONE else ORDER[: ORDER.index(path.stem)]
+        below = ORDER[: ORDER.index(path.stem)] if path.stem in ORDER else []
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.ImportFrom) and node.level:
-                assert node.module in below, f"{path.name} imports {node.module}"
-    assert {path.stem for path in MODULES} == {*ORDER, *ALONE, "__init__"}
+                assert path.stem != LOWEST
+                assert node.module in [LOWEST, *below], f"{path.name} imports {node.module}"
+    assert {path.stem for path in MODULES} == {*ORDER, *ALONE, LOWEST, "__init__"}
+
+
+def private_names(source: str, ours: set[str]) -> set[str]:
+    """What a file takes from another one of ours although its name begins with ``_``."""
+    names, modules = set(), set()
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (
+            node.level or (node.module or "").split(".")[0] in ours
+        ):
+            names |= {alias.name for alias in node.names}
+            modules |= {alias.asname or alias.name for alias in node.names}
+        elif isinstance(node, ast.Import):
+            for alias in node.names:
+                if alias.name.split(".")[0] in ours:
+                    modules.add(alias.asname or alias.name.split(".")[0])
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute):
+            owner = node.value
+            while isinstance(owner, ast.Attribute):  # helpers.tokens._x
+                owner = owner.value
+            if isinstance(owner, ast.Name) and owner.id in modules:
+                names.add(node.attr)
+    return {name for name in names if re.match(r"_(?!_)", name)}
+
+
+def test_nobody_uses_a_private_name_of_another() -> None:
+    code = "from .a import _b\nimport c.d as e, torch\ne._f(e.g._h, e.__doc__, torch._x)\ni._j()"
+    assert private_names(code, {"c"}) == {"_b", "_f", "_h"}
+    sources = {path: path.read_text(encoding="utf-8") for path in MODULES}
+    for path in (ROOT / "training").rglob("*.py"):
+        sources[path] = path.read_text(encoding="utf-8")
+    for path in (ROOT / "notebooks").glob("*.ipynb"):
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        sources[path] = "\n".join(
+            "".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"
+        )
+    ours = {"helpers", "training", *(path.stem for path in sources)}
+    found = {path.name: private_names(text, ours) for path, text in sources.items()}
+    assert not {name: names for name, names in found.items() if names}
 
 
 def test_public_functions_have_type_hints() -> None:

@@ -14,9 +14,10 @@ from conftest import EMOJI
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from helpers import clean, detokenize, embed, load_clip, tokenize
+from helpers import clean, detokenize, embed, load_clip, tokenize, tokens
 
 BOS, EOS = 49406, 49407
+UNICORN = "\U0001f984"
 INJECTIONS = [
     "<|endoftext|>",
     "<|startoftext|>",
@@ -95,7 +96,9 @@ def test_published_vocabulary(clip, clip_sd2_words, known) -> None:
         ("  A   Cat\n\t", "a cat"),
         ("It\u2019s \u201cnice\u201d", 'it\'s "nice"'),
         ("caf\u00c3\u00a9", "caf\u00e9"),  # UTF-8 read as Latin-1
+        ("a\tb\n\nc\u00a0d\u2003e", "a b c d e"),  # any whitespace, inside too
         ("cats &amp;amp; dogs", "cats & dogs"),
+        ("1 < 2 &amp;amp; 3", "1 < 2 & 3"),  # ftfy leaves entities alone where there is a "<"
         ("\ufb01sh", "fish"),
         ("", ""),
     ],
@@ -258,6 +261,51 @@ def test_long_loss_is_shortened(clip, caplog: pytest.LogCaptureFixture) -> None:
     assert [r.getMessage() for r in caplog.records] == [
         "prompt 0 is 104 tokens long, 77 fit; lost: 'very very very … very very text' (27 words)"
     ]
+
+
+def test_only_the_two_ends_of_a_long_loss_are_decoded(
+    clip, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded = []
+
+    def counted(clip, ids) -> str:
+        decoded.append(len(ids))
+        return decode(clip, ids)
+
+    decode = tokens._decode
+    monkeypatch.setattr(tokens, "_decode", counted)
+    for lost, size in ((480, "480 words"), (481, "481 tokens"), (100_000, "100000 tokens")):
+        text = " ".join(["very"] * 75 + ["one"] * 3 + ["cat"] * (lost - 5) + ["blue", "dog"])
+        caplog.clear()
+        with caplog.at_level(logging.WARNING, logger="helpers.tokens"):
+            tokenize(clip, text)
+        assert [r.getMessage() for r in caplog.records] == [
+            f"prompt 0 is {lost + 77} tokens long, 77 fit; "
+            f"lost: 'one one one … cat blue dog' ({size})"
+        ]
+    assert decoded == [480, 240, 240, 240, 240]
+
+
+@pytest.mark.parametrize(
+    ("text", "lost"),
+    [
+        ("cat " * 11 + "dog", f"'{'cat ' * 11}dog'"),  # twelve words: all of them
+        ("cat " * 12 + "dog", "'cat cat cat … cat cat dog' (13 words)"),
+        ("a" * 120, f"'{'a' * 120}'"),
+        ("a" * 121, f"'{'a' * 60} … {'a' * 60}'"),  # one word
+        ("a" * 70 + " " + "b" * 70, f"'{'a' * 60} … {'b' * 60}' (2 words)"),
+        ("a" * 10_000, f"'{'a' * 60} … {'a' * 60}'"),
+        (UNICORN * 200, f"'{UNICORN * 60} … {UNICORN * 60}'"),  # four bytes each
+    ],
+)
+def test_what_is_shown_of_the_lost_words(clip, caplog, text: str, lost: str) -> None:
+    with caplog.at_level(logging.WARNING, logger="helpers.tokens"):
+        tokenize(clip, "very " * 75 + text)
+    (record,) = caplog.records
+    shown = record.getMessage().split("lost: ")[1]
+    assert shown.split(" (")[0] == lost.split(" (")[0]
+    if len(text) < 1000:
+        assert shown == lost
 
 
 @pytest.mark.parametrize("text", ["x" * 100_000, "word " * 20_000, "你" * 100_000, "! " * 50_000])
