@@ -37,10 +37,11 @@ if TYPE_CHECKING:
         subtract,
     )
     from .artwork import Artwork, load_artwork
-    from .checkpoints import CHECKPOINTS, Checkpoint, CheckpointError, Clip, load_clip
+    from .checkpoints import CHECKPOINTS, Checkpoint, Clip, load_clip
     from .diffusion import load_pipeline, paint
     from .embeddings import Embeddings, embed
     from .figures import heatmap, picture_grid, show, token_strip
+    from .hub import CheckpointError
     from .images import ImageEmbeddings, embed_images
     from .tokens import clean, detokenize, tokenize
 
@@ -49,7 +50,7 @@ __version__ = "0.1.0"
 _HOME = {
     "CHECKPOINTS": "checkpoints",
     "Checkpoint": "checkpoints",
-    "CheckpointError": "checkpoints",
+    "CheckpointError": "hub",
     "Clip": "checkpoints",
     "load_clip": "checkpoints",
     "clean": "tokens",

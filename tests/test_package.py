@@ -19,7 +19,10 @@ from packaging.requirements import Requirement
 import helpers
 
 MODULES = sorted((ROOT / "helpers").glob("*.py"))
-ORDER = ["checkpoints", "tokens", "embeddings", "images", "artwork", "diffusion", "figures"]
+ORDER = [
+    *("hub", "folders", "checkpoints", "tokens", "embeddings", "images", "artwork", "diffusion"),
+    "figures",
+]
 ALONE = ["arithmetic"]  # knows tensors and nothing else of this package
 
 
