@@ -164,17 +164,16 @@ def check_tokenizer(name: str, tokenizer: PreTrainedTokenizerFast) -> None:
         )
 
 
-_silenced: dict[str, list[Any]] = {}  # library -> how many want it quiet, its own settings
-_silencing = threading.Lock()
+_one_at_a_time = threading.RLock()
 
 
 @contextmanager
 def quiet(library: str) -> Iterator[None]:
-    """Keep a library's progress bars, notices and load reports off stderr for a while.
+    """Keep a library's progress bars, notices and load reports off stderr while it loads.
 
-    Its settings belong to the whole process, so threads that load at the same time share one
-    silence: the first to come makes it, the last to go puts the settings back. Nothing is hidden
-    that matters: whoever loads a model reads the load report itself.
+    Its settings belong to the whole process, and so does torch's default dtype, which it changes
+    for a moment: so threads load one after the other. Nothing is hidden that matters: whoever
+    loads a model reads the load report itself.
 
     Args:
         library: ``"transformers"`` or ``"diffusers"``.
@@ -182,25 +181,19 @@ def quiet(library: str) -> Iterator[None]:
     from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars
 
     settings = import_module(f"{library}.utils.logging")
-    with _silencing:
-        now = [0, settings.get_verbosity(), settings.is_progress_bar_enabled()]
-        # transformers switches the bars of huggingface_hub as well
-        state = _silenced.setdefault(library, [*now, are_progress_bars_disabled()])
-        state[0] += 1
+    with _one_at_a_time:
+        verbosity, bars = settings.get_verbosity(), settings.is_progress_bar_enabled()
+        no_bars_of_the_hub = are_progress_bars_disabled()  # transformers switches these as well
         # diffusers also logs, as errors, what it then raises
         settings.set_verbosity(logging.ERROR if library == "transformers" else logging.CRITICAL)
         settings.disable_progress_bar()
-    try:
-        yield
-    finally:
-        with _silencing:
-            state[0] -= 1
-            if not state[0]:
-                _, verbosity, bars, no_bars_of_the_hub = _silenced.pop(library)
-                settings.set_verbosity(verbosity)
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore")  # that HF_HUB_DISABLE_PROGRESS_BARS is set
-                    if bars:
-                        settings.enable_progress_bar()
-                if no_bars_of_the_hub:
-                    disable_progress_bars()
+        try:
+            yield
+        finally:
+            settings.set_verbosity(verbosity)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # that HF_HUB_DISABLE_PROGRESS_BARS is set
+                if bars:
+                    settings.enable_progress_bar()
+            if no_bars_of_the_hub:
+                disable_progress_bars()
