@@ -162,6 +162,8 @@ def download(remote: Remote, files: Iterable[str]) -> Path:
         try:
             path = Path(hf_hub_download(remote.repo, file, revision=remote.commit, **options))
         except Exception as error:
+            if type(error) is OSError and error.errno is None:  # the library's check of the size
+                _forget_parts(remote, file)
             raise _said_plainly(remote.repo, error) from None
         folder = path.parents[file.count("/")]
         if damaged(folder, {file: remote.hashes[file]}):
@@ -213,6 +215,15 @@ def damaged(folder: Path, hashes: Mapping[str, str] | None = None) -> list[str]:
         if digest.hexdigest() != expected:
             wrong.append(name)
     return wrong
+
+
+def _forget_parts(remote: Remote, file: str) -> None:
+    """Delete what has come of a file, so that the next try does not go on from a wrong beginning."""
+    from huggingface_hub import constants
+
+    blobs = Path(constants.HF_HUB_CACHE, "models--" + remote.repo.replace("/", "--"), "blobs")
+    for part in blobs.glob(f"{remote.hashes[file]}*.incomplete"):
+        part.unlink(missing_ok=True)
 
 
 def _delete(path: Path) -> None:
