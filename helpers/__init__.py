@@ -2,6 +2,8 @@
 
 One module for each step of the way, and each imports only from those above it::
 
+    hub            from a repository on the Hub to a folder on this disk
+    folders        what lies in such a folder, checked
     checkpoints    load_clip
     tokens         clean, tokenize, detokenize
     embeddings     embed
@@ -34,10 +36,11 @@ from .arithmetic import (
     subtract,
 )
 from .artwork import Artwork, load_artwork
-from .checkpoints import CHECKPOINTS, Checkpoint, CheckpointError, Clip, load_clip
+from .checkpoints import CHECKPOINTS, Checkpoint, Clip, load_clip
 from .diffusion import load_pipeline, paint
 from .embeddings import Embeddings, embed
 from .figures import heatmap, picture_grid, show, token_strip
+from .hub import CheckpointError
 from .images import ImageEmbeddings, embed_images
 from .tokens import clean, detokenize, tokenize
 

@@ -6,19 +6,18 @@ checkpoint that does not fill every weight of the model is an error, never rando
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import re
-import shutil
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from .folders import WEIGHTS, check_tokenizer, check_weights, is_complete, layout, quiet, read_json
+from .hub import CheckpointError, Remote, cached, download, find
 
 if TYPE_CHECKING:
     import torch
@@ -28,17 +27,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 ENVIRONMENT_VARIABLE = "CLIP_CHECKPOINT"
-WAY_OUT = 'load_clip("emoji") needs no download.'
-VOCABULARY_SIZE = 49408  # CLIP's byte-pair vocabulary (OpenAI, bpe_simple_vocab_16e6)
-
 _TOKENIZER_FILES = ("vocab.json", "merges.txt", "tokenizer_config.json", "special_tokens_map.json")
-
-
-class CheckpointError(OSError, ValueError):
-    """A checkpoint cannot be found, fetched, trusted or used; the message says what to do.
-
-    It is both an ``OSError`` and a ``ValueError``, so either ``except`` clause catches it.
-    """
 
 
 @dataclass(frozen=True)
@@ -235,8 +224,8 @@ def load_clip(
         raise TypeError(
             f"checkpoint must be a name, a folder or a Hub id, not {type(checkpoint).__name__}."
         )
-    name = os.fspath(checkpoint)
-    if isinstance(name, str) and name.strip().lower() in CHECKPOINTS:
+    name = os.fsdecode(checkpoint)
+    if name.strip().lower() in CHECKPOINTS:
         name = name.strip().lower()
     # Without ipywidgets tqdm warns, with a machine path, when a notebook imports it; transformers
     # does. Its text bars do as well.
@@ -244,174 +233,112 @@ def load_clip(
         warnings.filterwarnings("ignore", message="IProgress not found")
         import tqdm.auto  # noqa: F401
     device, dtype = _device_and_dtype(device, dtype)
-    return _load_folder(name, _find_folder(name), device, dtype)
+    return _load_folder(name, find_folder(name), device, dtype)
 
 
 # --- from a name to a folder on this disk ---------------------------------------------------
 
 
-def _find_folder(name: str) -> Path:
-    """The folder that holds the checkpoint called ``name``, downloaded if it has to be."""
+def find_folder(name: str) -> Path:
+    """The folder that holds the checkpoint called ``name``, downloaded if it has to be.
+
+    Args:
+        name: as in ``load_clip``: a name of the table, a folder, or a Hub id.
+
+    Raises:
+        CheckpointError: there is none, or it cannot be fetched.
+    """
     if name == "emoji":
         return Path(__file__).parent / "models" / "emoji"
     if name in CHECKPOINTS:
-        known = CHECKPOINTS[name]
-        return _download(known.id, known.revision, known.files, known.download_bytes)
+        return _known_folder(CHECKPOINTS[name])
     if not name.strip():
         raise CheckpointError(
             f"the name of the checkpoint is empty; pass one of {', '.join(CHECKPOINTS)}, a folder "
-            f"or a Hub id. {WAY_OUT}"
+            "or a Hub id."
         )
+    short = name if len(name) <= 100 else name[:100] + "…"
     try:
         folder = Path(name).expanduser()
         is_folder, is_file = folder.is_dir(), folder.is_file()
     except (OSError, RuntimeError, ValueError) as error:  # too long, "~nobody", no permission
         reason = getattr(error, "strerror", None) or str(error).rstrip(".")
-        short = name if len(name) <= 60 else name[:60] + "…"
         raise CheckpointError(
             f"{short!r} cannot be looked up as a folder ({reason}); pass another path or one of "
-            f"{', '.join(CHECKPOINTS)}. {WAY_OUT}"
+            f"{', '.join(CHECKPOINTS)}."
         ) from None
     if is_folder:
         return folder
     if is_file:
         raise CheckpointError(
-            f"{name!r} is a file; pass the folder that holds it and its config.json. {WAY_OUT}"
+            f"{short!r} is a file; pass the folder that holds it and its config.json."
         )
     if re.fullmatch(r"[\w.-]+/[\w.-]+(@[\w./-]+)?", name) and not name.startswith("."):
-        repo, _, revision = name.partition("@")
-        return _any_hub_folder(repo, revision or None)
+        return _any_hub_folder(*name.split("@"))
     similar = get_close_matches(name.lower(), CHECKPOINTS, n=1)
     hint = f" Did you mean {similar[0]!r}?" if similar else ""
     raise CheckpointError(
-        f"{name!r} is neither a known name ({', '.join(CHECKPOINTS)}), nor a folder that exists "
-        f"(looking from {Path.cwd()}), nor a Hub id like 'org/name'.{hint} {WAY_OUT}"
+        f"{short!r} is neither a known name ({', '.join(CHECKPOINTS)}), nor a folder that exists "
+        f"(looking from {Path.cwd()}), nor a Hub id like 'org/name'.{hint}"
     )
 
 
-def _any_hub_folder(repo: str, revision: str | None) -> Path:
-    """Fetch a repository that is not in the table: resolve its revision, pick what is needed."""
-    from huggingface_hub import HfApi
+def _known_folder(known: Checkpoint) -> Path:
+    assert known.id is not None
+    needed = [file for file in known.files if not file.endswith("special_tokens_map.json")]
 
-    try:
-        info = HfApi().model_info(repo, revision=revision, files_metadata=True)
-    except Exception as error:
-        cached = _cached(repo, revision, ())
-        if cached is None:
-            raise _hub_error(repo, error) from None
-        if not _is_complete(cached):
-            raise CheckpointError(
-                f"{repo}: the Hub could not be reached ({type(error).__name__}) and the copy in "
-                f"the cache is incomplete; load it once with a connection. {WAY_OUT}"
-            ) from None
-        log.warning("The Hub is not reachable; using the copy of %s in the cache.", repo)
-        return cached
-    sizes = {file.rfilename: file.size or 0 for file in info.siblings or []}
-    if "text_encoder/config.json" in sizes:
-        wanted = r"(tokenizer/[^/]+\.(json|txt)|text_encoder/(config\.json|model[^/]*))"
-    else:
-        wanted = r"([^/]+\.(json|txt)|model[^/]*)"
-    files = tuple(
-        file
-        for file in sizes
-        if re.fullmatch(wanted, file)
-        and (not re.search(r"(^|/)model", file) or re.search(_WEIGHTS, file))
-    )
-    if not any(file.endswith(".safetensors") for file in files):
-        raise CheckpointError(
-            f"{repo} has no model.safetensors, and other weight files can run code when they are "
-            f"opened; choose a repository that has one. {WAY_OUT}"
-        )
-    if revision is None:
-        log.warning(
-            "%s is not pinned; using revision %s. To keep it, write '%s@%s'.",
-            repo,
-            info.sha,
-            repo,
-            info.sha,
-        )
-    return _download(repo, info.sha, files, sum(sizes[file] for file in files))
+    def fetch(remote: Remote) -> Path:
+        return download(remote, [file for file in known.files if file in remote.sizes])
+
+    return find(known.id, known.revision, lambda: cached(known.id, known.revision, needed), fetch)
 
 
-# The plain weights, whole or in shards; not variants such as model.fp16.safetensors.
-_WEIGHTS = r"(^|/)model(-\d+-of-\d+)?\.safetensors(\.index\.json)?$"
+def _any_hub_folder(repo: str, revision: str | None = None) -> Path:
+    """A repository that is not in the table: pick from what it has."""
 
-
-def _download(repo: str, revision: str, files: tuple[str, ...], size: int) -> Path:
-    """``files`` of ``repo`` at ``revision`` in the Hugging Face cache, fetched if missing."""
-    cached = _cached(repo, revision, files)
-    if cached is not None:
-        return cached
-    _check_disk(repo, size)
-    from huggingface_hub import HfApi, snapshot_download
-
-    try:
-        HfApi().model_info(repo, revision=revision)  # fails at once where a download retries
-        return Path(snapshot_download(repo, revision=revision, allow_patterns=list(files)))
-    except Exception as error:
-        raise _hub_error(repo, error) from None
-
-
-def _cached(repo: str, revision: str | None, files: tuple[str, ...]) -> Path | None:
-    """The cached snapshot if it is complete, else None; asks nobody outside this machine."""
-    from huggingface_hub import snapshot_download
-
-    try:
-        folder = Path(snapshot_download(repo, revision=revision, local_files_only=True))
-    except Exception:  # its own errors differ between versions; all of them mean "not here"
+    def here() -> Path | None:
+        for config in ("text_encoder/config.json", "config.json"):
+            folder = cached(repo, revision, [config])
+            if folder is not None and is_complete(folder):
+                return folder
         return None
-    needed = [file for file in files if not file.endswith("special_tokens_map.json")]
-    return folder if all((folder / file).is_file() for file in needed) else None
 
+    def fetch(remote: Remote) -> Path:
+        if "text_encoder/config.json" in remote.sizes:
+            wanted = r"(tokenizer/[^/]+\.(json|txt)|text_encoder/(config\.json|model[^/]*))"
+        else:
+            wanted = r"([^/]+\.(json|txt)|model[^/]*)"
+        files = [
+            file
+            for file in remote.sizes
+            if re.fullmatch(wanted, file)
+            and (not re.search(r"(^|/)model", file) or re.search(WEIGHTS, file))
+        ]
+        if not any(file.endswith(".safetensors") for file in files):
+            raise CheckpointError(
+                f"{repo} has no model.safetensors, and other weight files can run code when they "
+                "are opened; choose a repository that has one."
+            )
+        if revision is None:
+            log.warning(
+                "%s is not pinned; using revision %s. To keep it, write '%s@%s'.",
+                repo,
+                remote.commit,
+                repo,
+                remote.commit,
+            )
+        return download(remote, files)
 
-def _is_complete(folder: Path) -> bool:
-    """Whether a snapshot of unknown content has all that loading needs, every shard included."""
-    try:
-        weights, _ = _layout("", folder)
-    except CheckpointError:
-        return False
-    if (weights / "model.safetensors").is_file():
-        return True
-    try:
-        index = json.loads((weights / "model.safetensors.index.json").read_text(encoding="utf-8"))
-        return all((weights / shard).is_file() for shard in index["weight_map"].values())
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return False
-
-
-def _check_disk(repo: str, size: int) -> None:
-    from huggingface_hub import constants
-
-    cache = Path(constants.HF_HUB_CACHE)
-    place = next(folder for folder in (cache, *cache.parents) if folder.exists())
-    free = shutil.disk_usage(place).free
-    needed = size + 200_000_000  # a little room, so that the machine still works afterwards
-    if free < needed:
-        raise CheckpointError(
-            f"{repo} needs {needed / 1e9:.1f} GB on the disk of the Hugging Face cache and "
-            f"{free / 1e9:.1f} GB are free; free some, or point HF_HOME to a larger disk. {WAY_OUT}"
-        )
-
-
-def _hub_error(repo: str, error: Exception) -> CheckpointError:
-    kind = type(error).__name__
-    if kind in ("RepositoryNotFoundError", "GatedRepoError", "HFValidationError"):
-        what = "was not found on the Hub, or needs a log-in"
-    elif kind in ("RevisionNotFoundError", "EntryNotFoundError", "RemoteEntryNotFoundError"):
-        what = "does not have that revision or file on the Hub"
-    else:
-        what = f"is not, or not wholly, in the cache and the Hub could not be reached ({kind})"
-    known = any(entry.id == repo for entry in CHECKPOINTS.values())
-    folder = "" if known else f" If you meant a folder: there is none of this name in {Path.cwd()}."
-    return CheckpointError(f"{repo} {what}; check the name and the connection.{folder} {WAY_OUT}")
+    return find(repo, revision, here, fetch)
 
 
 # --- from a folder to a model ---------------------------------------------------------------
 
 
 def _load_folder(name: str, folder: Path, device: torch.device, dtype: torch.dtype) -> Clip:
-    weights, words = _layout(name, folder)
+    weights, words = layout(name, folder)
     config = _read_config(name, weights)
+    check_weights(name, weights)
     tokenizer = _load_tokenizer(name, words)
     model = _load_model(name, weights, config)
     # .to() after loading: the dtype argument of from_pretrained differs between versions
@@ -436,53 +363,18 @@ def _load_folder(name: str, folder: Path, device: torch.device, dtype: torch.dty
     if len(tokenizer) > rows:
         raise CheckpointError(
             f"{name}: the tokenizer knows {len(tokenizer)} tokens, the model only {rows}; they do "
-            f"not belong together. {WAY_OUT}"
+            "not belong together."
         )
     return clip
 
 
-def _layout(name: str, folder: Path) -> tuple[Path, Path]:
-    """(folder with the weights, folder with the tokenizer) of the layouts we know."""
-    if (folder / "text_encoder").is_dir():
-        weights, words = folder / "text_encoder", folder / "tokenizer"
-    else:
-        weights, words = folder, folder
-        beside = folder.parent / "tokenizer"
-        if folder.name == "text_encoder" and not _has_tokenizer(words) and beside.is_dir():
-            words = beside
-    if not (weights / "config.json").is_file():
-        raise CheckpointError(
-            f"{name}: no config.json there, so this is not a model folder; pass a saved CLIPModel "
-            f"or CLIPTextModel, or a folder with tokenizer/ and text_encoder/. {WAY_OUT}"
-        )
-    if not _has_tokenizer(words):
-        raise CheckpointError(
-            f"{name}: the tokenizer is missing; put vocab.json and merges.txt (or tokenizer.json) "
-            f"beside the model or in tokenizer/. {WAY_OUT}"
-        )
-    if not any(re.search(_WEIGHTS, file.name) for file in weights.iterdir()):
-        raise CheckpointError(
-            f"{name}: no model.safetensors there; other weight files (.bin, .pt, .ckpt) are not "
-            f"opened because they can run code, so convert them first. {WAY_OUT}"
-        )
-    return weights, words
-
-
-def _has_tokenizer(folder: Path) -> bool:
-    pair = (folder / "vocab.json").is_file() and (folder / "merges.txt").is_file()
-    return pair or (folder / "tokenizer.json").is_file()
-
-
 def _read_config(name: str, folder: Path) -> dict[str, Any]:
-    try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        kind = config.get("model_type")
-    except (ValueError, AttributeError, OSError):
-        raise CheckpointError(f"{name}: config.json cannot be read. {WAY_OUT}") from None
+    config = read_json(name, folder / "config.json")
+    kind = config.get("model_type")
     if kind not in ("clip", "clip_text_model"):
         raise CheckpointError(
             f"{name}: this is not a CLIP with a text side (its config.json says model_type "
-            f"{kind!r}, not 'clip' or 'clip_text_model'). {WAY_OUT}"
+            f"{kind!r}, not 'clip' or 'clip_text_model')."
         )
     return config
 
@@ -491,19 +383,13 @@ def _load_tokenizer(name: str, folder: Path) -> PreTrainedTokenizerFast:
     from transformers import CLIPTokenizerFast
 
     try:
-        with _quiet():
+        with quiet("transformers"):
             tokenizer = CLIPTokenizerFast.from_pretrained(str(folder), local_files_only=True)
     except Exception as error:
         raise CheckpointError(
-            f"{name}: its tokenizer cannot be read ({type(error).__name__}). {WAY_OUT}"
+            f"{name}: its tokenizer cannot be read ({type(error).__name__})."
         ) from None
-    # A folder that lacks a file can give a tokenizer of two tokens without a word of warning.
-    ids = tokenizer.convert_tokens_to_ids(["<|startoftext|>", "<|endoftext|>", "a</w>"])
-    if len(tokenizer) < VOCABULARY_SIZE or ids != [49406, 49407, 320]:
-        raise CheckpointError(
-            f"{name}: its tokenizer is not CLIP's (it has {len(tokenizer)} tokens; CLIP's has "
-            f"{VOCABULARY_SIZE}). {WAY_OUT}"
-        )
+    check_tokenizer(name, tokenizer)
     return tokenizer
 
 
@@ -517,7 +403,7 @@ def _load_model(name: str, folder: Path, config: dict[str, Any]) -> PreTrainedMo
     else:
         kind = CLIPTextModel
     try:
-        with _quiet():
+        with quiet("transformers"):
             model, report = kind.from_pretrained(
                 str(folder),
                 attn_implementation="eager",  # the only one that can show attention weights
@@ -529,7 +415,7 @@ def _load_model(name: str, folder: Path, config: dict[str, Any]) -> PreTrainedMo
         reason = (str(error).strip().splitlines() or [""])[0][:120]
         raise CheckpointError(
             f"{name}: the weights cannot be loaded ({type(error).__name__}: {reason}); the file "
-            f"may be cut short or belong to another model. {WAY_OUT}"
+            "may be cut short or belong to another model."
         ) from None
     # position_ids is the list 0..76 that older versions saved with the weights
     missing = sorted(k for k in report["missing_keys"] if not k.endswith("position_ids"))
@@ -539,7 +425,7 @@ def _load_model(name: str, folder: Path, config: dict[str, Any]) -> PreTrainedMo
         raise CheckpointError(
             f"{name}: the weights do not fit {kind.__name__} in this version of transformers: "
             f"{len(missing)} missing and {len(unexpected)} unexpected, such as {first!r}; loading "
-            f"on would mean random numbers. {WAY_OUT}"
+            "on would mean random numbers."
         )
     return model
 
@@ -552,11 +438,11 @@ def _load_image_processor(name: str, folder: Path) -> Any | None:
     # transformers 5 has one that needs only Pillow; in 4.x the plain one does
     kind = getattr(transformers, "CLIPImageProcessorPil", None) or transformers.CLIPImageProcessor
     try:
-        with _quiet():
+        with quiet("transformers"):
             return kind.from_pretrained(str(folder), local_files_only=True)
     except Exception as error:
         raise CheckpointError(
-            f"{name}: preprocessor_config.json cannot be used ({type(error).__name__}). {WAY_OUT}"
+            f"{name}: preprocessor_config.json cannot be used ({type(error).__name__})."
         ) from None
 
 
@@ -574,6 +460,8 @@ def _device_and_dtype(
         raise ValueError(
             f"device {device!r} is not one torch knows; pass 'cuda', 'mps' or 'cpu'."
         ) from None
+    if device.type == "meta":
+        raise ValueError("device 'meta' holds shapes without numbers; pass 'cuda', 'mps' or 'cpu'.")
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ValueError("device 'cuda' needs an NVIDIA GPU and a CUDA build of torch; pass 'cpu'.")
     if device.type == "cuda" and device.index and device.index >= torch.cuda.device_count():
@@ -584,6 +472,13 @@ def _device_and_dtype(
         )
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise ValueError("device 'mps' needs a Mac with Apple silicon; pass 'cpu'.")
+    if device.type not in ("cuda", "mps", "cpu"):
+        try:
+            torch.empty(1, device=device)
+        except (RuntimeError, NotImplementedError, AssertionError, ImportError):
+            raise ValueError(
+                f"device '{device}' cannot be used on this machine; pass 'cuda', 'mps' or 'cpu'."
+            ) from None
     if dtype is None:
         dtype = torch.float16 if device.type == "cuda" else torch.float32
     elif isinstance(dtype, str):
@@ -594,22 +489,3 @@ def _device_and_dtype(
             "'bfloat16'."
         )
     return device, dtype
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep transformers' progress bars and load reports off stderr, then put its settings back.
-
-    Nothing is hidden that matters: ``_load_model`` reads the load report itself.
-    """
-    from transformers.utils import logging as library
-
-    verbosity, bars = library.get_verbosity(), library.is_progress_bar_enabled()
-    library.set_verbosity_error()
-    library.disable_progress_bar()
-    try:
-        yield
-    finally:
-        library.set_verbosity(verbosity)
-        if bars:
-            library.enable_progress_bar()

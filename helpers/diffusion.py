@@ -6,18 +6,18 @@ text through the very model that ``load_clip`` loaded, and what it is given is c
 
 from __future__ import annotations
 
-import json
-import logging
 import math
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-from .checkpoints import CHECKPOINTS, CheckpointError, Clip, _check_disk, _hub_error, check_clip
+from .checkpoints import CHECKPOINTS, Clip, check_clip
 from .embeddings import Embeddings, embed
+from .folders import check_weights, quiet, read_json
+from .hub import CheckpointError, Remote, cached, download, find
 
 if TYPE_CHECKING:
     import torch
@@ -31,6 +31,7 @@ RESTORE = (
     "'git checkout -- helpers/models/emoji-diffusion' restores them; else install it again."
 )
 PARTS = ("unet", "vae")
+INDEX = "model_index.json"
 PIXELS_AT_ONCE = 4 * 512 * 512  # four pictures of Stable Diffusion 1's size fit a small GPU
 PICTURES_AT_ONCE = 16
 GUIDANCE = 4.0  # scale that suits the shipped model and Stable Diffusion alike
@@ -57,15 +58,14 @@ def load_pipeline(clip: Clip) -> StableDiffusionPipeline:
         TypeError: not a CLIP.
     """
     check_clip(clip)
-    with _quiet():
+    with quiet("transformers"), quiet("diffusers"):
         from diffusers import StableDiffusionPipeline  # noqa: F401 - loud the first time
 
     try:
         return _load(clip, *_folder(clip))
     except CheckpointError as error:
-        if clip.name != "emoji":
-            raise
-        raise CheckpointError(str(error).replace(WAY_OUT, RESTORE)) from None
+        error.way_out = RESTORE if clip.name == "emoji" else WAY_OUT
+        raise
 
 
 def _load(clip: Clip, folder: Path, variant: str | None) -> StableDiffusionPipeline:
@@ -73,7 +73,9 @@ def _load(clip: Clip, folder: Path, variant: str | None) -> StableDiffusionPipel
     from diffusers.models.attention_processor import AttnProcessor
 
     _check_index(clip.name, folder)
-    with _quiet():
+    for part in filter(Path.is_dir, folder.iterdir()):
+        check_weights(f"{clip.name}: {part.name}", part)
+    with quiet("transformers"), quiet("diffusers"):
         parts = {
             name: _part(kind, clip.name, folder, name, variant)
             for name, kind in zip(PARTS, (UNet2DConditionModel, AutoencoderKL), strict=True)
@@ -82,7 +84,7 @@ def _load(clip: Clip, folder: Path, variant: str | None) -> StableDiffusionPipel
         if width != clip.text_config.hidden_size:
             raise CheckpointError(
                 f"{clip.name}: its U-Net reads rows {width} wide and the text encoder's are "
-                f"{clip.text_config.hidden_size} wide; they do not belong together. {WAY_OUT}"
+                f"{clip.text_config.hidden_size} wide; they do not belong together."
             )
         try:
             pipe = StableDiffusionPipeline.from_pretrained(
@@ -145,7 +147,7 @@ def paint(
 
     Raises:
         TypeError, ValueError: what was given is of the wrong kind, shape or width, is not finite,
-            or the counts do not fit; and what ``embed`` raises.
+            or the counts do not fit; the picture holds NaN; and what ``embed`` raises.
     """
     import torch
 
@@ -154,17 +156,21 @@ def paint(
             f"pipe must be what load_pipeline() returned, not {type(pipe).__name__}: "
             "pipe = load_pipeline(load_clip()), then paint(pipe, text)."
         )
-    rows = _rows(pipe, prompts, "prompts")
-    away = _rows(pipe, negative_prompt, "negative_prompt")
-    if len(away) not in (1, len(rows)):
-        raise ValueError(f"negative_prompt has {len(away)} stacks of rows for {len(rows)} prompts.")
-    if away.shape[1] != rows.shape[1]:
+    prompt_embeds = _encode(pipe, prompts, "prompts")
+    negative_prompt_embeds = _encode(pipe, negative_prompt, "negative_prompt")
+    n, length, _ = prompt_embeds.shape
+    if len(negative_prompt_embeds) not in (1, n):
         raise ValueError(
-            f"negative_prompt has {away.shape[1]} rows and the prompts have {rows.shape[1]}; "
-            "both need the same number. (paint reads last_hidden_state, not pooled vectors.)"
+            f"negative_prompt has {len(negative_prompt_embeds)} stacks of rows for {n} prompts."
         )
-    away = away.expand(len(rows), -1, -1)
-    numbers = _seeds(seeds, len(rows))
+    if negative_prompt_embeds.shape[1] != length:
+        raise ValueError(
+            f"negative_prompt has {negative_prompt_embeds.shape[1]} rows and the prompts have "
+            f"{length}; both need the same number. (paint reads last_hidden_state, not pooled "
+            "vectors.)"
+        )
+    negative_prompt_embeds = negative_prompt_embeds.expand(n, -1, -1)
+    numbers = _seeds(seeds, n)
     most = pipe.scheduler.config.num_train_timesteps
     steps = num_inference_steps
     if not isinstance(steps, int) or isinstance(steps, bool) or not 1 <= steps <= most:
@@ -178,46 +184,54 @@ def paint(
     side = pipe.unet.config.sample_size * pipe.vae_scale_factor
     together = max(1, min(PICTURES_AT_ONCE, PIXELS_AT_ONCE // side**2))
     images = []
-    for start in range(0, len(rows), together):
+    for start in range(0, n, together):
         part = slice(start, start + together)
-        images += pipe(
-            prompt_embeds=rows[part],
-            negative_prompt_embeds=away[part],
-            generator=[torch.Generator().manual_seed(n) for n in numbers[part]],
+        drawn = pipe(
+            prompt_embeds=prompt_embeds[part],
+            negative_prompt_embeds=negative_prompt_embeds[part],
+            generator=[torch.Generator().manual_seed(seed) for seed in numbers[part]],
             guidance_scale=guidance_scale,
             num_inference_steps=steps,
+            output_type="pt",  # (n, 3, side, side); a PIL image cannot show that it holds NaN
         ).images
+        if not bool(drawn.isfinite().all()):
+            raise ValueError(
+                f"the picture came out as NaN: guidance_scale {guidance_scale:g} may be too large "
+                f"(1 to 15 is usual), or {str(pipe.unet.dtype).removeprefix('torch.')} too narrow "
+                "for this model (load_clip(..., dtype='float32'))."
+            )
+        images += pipe.image_processor.numpy_to_pil(pipe.image_processor.pt_to_numpy(drawn))
     return images
 
 
 # --- what is given to paint -----------------------------------------------------------------
 
 
-def _rows(pipe: StableDiffusionPipeline, given: Any, what: str) -> torch.Tensor:
-    """Text or rows as rows (n, L, d) on the U-Net's device, in its dtype, checked."""
+def _encode(pipe: StableDiffusionPipeline, prompts: Any, what: str) -> torch.Tensor:
+    """Prompts as prompt_embeds (n, L, d) on the U-Net's device, in its dtype, checked."""
     import torch
 
-    if isinstance(given, list | tuple) and any(isinstance(g, torch.Tensor) for g in given):
+    if isinstance(prompts, list | tuple) and any(isinstance(p, torch.Tensor) for p in prompts):
         raise TypeError(f"{what} is a list of tensors; join them: torch.stack(list).")
-    if isinstance(given, str | list | tuple):
-        given = embed(_clips[pipe], given)
-    rows = given.last_hidden_state if isinstance(given, Embeddings) else given
-    if not isinstance(rows, torch.Tensor) or not rows.dtype.is_floating_point:
-        kind = rows.dtype if isinstance(rows, torch.Tensor) else type(rows).__name__
+    if isinstance(prompts, str | list | tuple):
+        prompts = embed(_clips[pipe], prompts)
+    embeds = prompts.last_hidden_state if isinstance(prompts, Embeddings) else prompts
+    if not isinstance(embeds, torch.Tensor) or not embeds.dtype.is_floating_point:
+        kind = embeds.dtype if isinstance(embeds, torch.Tensor) else type(embeds).__name__
         raise TypeError(
             f"{what} must be text, what embed returned, or a floating-point tensor of rows "
             f"(n, L, d), not {kind}."
         )
-    rows = rows.unsqueeze(0) if rows.dim() == 2 else rows
+    embeds = embeds.unsqueeze(0) if embeds.dim() == 2 else embeds
     width = pipe.unet.config.cross_attention_dim
-    if rows.dim() != 3 or 0 in rows.shape or rows.shape[-1] != width:
+    if embeds.dim() != 3 or 0 in embeds.shape or embeds.shape[-1] != width:
         raise ValueError(
-            f"{what} has shape {tuple(rows.shape)}; rows must be (n, L, {width}) or (L, {width}), "
-            "as in embed(clip, text).last_hidden_state."
+            f"{what} has shape {tuple(embeds.shape)}; rows must be (n, L, {width}) or "
+            f"(L, {width}), as in embed(clip, text).last_hidden_state."
         )
-    if not bool(rows.isfinite().all()):
+    if not bool(embeds.isfinite().all()):
         raise ValueError(f"{what} holds numbers that are not finite (NaN or infinite).")
-    return rows.detach().to(pipe.unet.device, pipe.unet.dtype)
+    return embeds.detach().to(pipe.unet.device, pipe.unet.dtype)
 
 
 def _seeds(seeds: Any, n: int) -> list[int]:
@@ -242,81 +256,107 @@ def _folder(clip: Clip) -> tuple[Path, str | None]:
     if known is not None and not known.pipeline_bytes:
         raise CheckpointError(
             f"{clip.name} is a CLIP alone, without a U-Net to draw pictures; load_clip one of "
-            f"{', '.join(n for n, c in CHECKPOINTS.items() if c.id is None or c.pipeline_bytes)}. "
-            f"{WAY_OUT}"
+            f"{', '.join(n for n, c in CHECKPOINTS.items() if c.id is None or c.pipeline_bytes)}."
         )
     if known is not None:
-        return _download(clip, known.id, known.revision, known.pipeline_bytes)
+        return _hub_folder(clip, str(known.id), known.revision)
     folder = Path(clip.name).expanduser()
     if folder.is_dir():
         folder = folder.parent if folder.name == "text_encoder" else folder
         names = [file.name for file in (folder / "unet").glob("*.safetensors")]
         return folder, "fp16" if names and all(".fp16" in name for name in names) else None
-    repo, _, revision = clip.name.partition("@")
-    return _download(clip, repo, revision or None, 0)
+    return _hub_folder(clip, *clip.name.split("@"))
 
 
-def _download(clip: Clip, repo: str, revision: str | None, size: int) -> tuple[Path, str | None]:
+def _hub_folder(clip: Clip, repo: str, revision: str | None = None) -> tuple[Path, str | None]:
     """The pipeline's files but the text side's, in the Hugging Face cache, fetched if missing.
 
-    diffusers picks the files. Where it finds none in half precision, the others are taken.
+    In half precision if ``clip`` is, and if there are such files.
     """
     import torch
-    from diffusers import StableDiffusionPipeline
 
     variants = ("fp16", None) if clip.dtype in (torch.float16, torch.bfloat16) else (None,)
-    wanted = {
-        "revision": revision,
-        "use_safetensors": True,
-        "text_encoder": _text_encoder(clip),
-        "tokenizer": clip.tokenizer,
-    }
-    for variant in variants:
-        try:  # what is already there needs neither the Hub nor room on the disk
-            with _quiet():
-                folder = StableDiffusionPipeline.download(
-                    repo, variant=variant, local_files_only=True, **wanted
-                )
-            if _is_whole(Path(folder), variant):
-                return Path(folder), variant
-        except Exception:  # noqa: S112 - differs between versions; all of it means "not here"
-            continue
-    _check_disk(repo, size)
-    for variant in variants:
-        try:
-            folder = StableDiffusionPipeline.download(repo, variant=variant, **wanted)
-            return Path(folder), variant
-        except Exception as error:
-            if variant is None or not isinstance(error, ValueError):
-                raise _hub_error(repo, error) from None
-    raise AssertionError("the last variant is None, which returns or raises")
+
+    def here() -> Path | None:
+        folder = cached(repo, revision, [INDEX])
+        return folder if folder and any(_is_whole(folder, v) for v in variants) else None
+
+    def fetch(remote: Remote) -> Path:
+        if INDEX not in remote.sizes:
+            raise _no_index(clip.name)
+        folder = download(remote, [INDEX])
+        _check_index(clip.name, folder)  # before gigabytes of another kind are fetched
+        parts = _parts(folder)
+        for variant in variants:
+            files = [f for f in remote.sizes if _is_wanted(f, parts, variant)]
+            with_weights = {f.split("/")[0] for f in files if f.endswith(".safetensors")}
+            if with_weights == set(parts):
+                return download(remote, [INDEX, *files])
+        missing = ", ".join(sorted(set(parts) - with_weights))
+        raise CheckpointError(
+            f"{repo} has no safetensors for its {missing}, and other weight files can run code "
+            "when they are opened; choose a repository that has them."
+        )
+
+    folder = find(repo, revision, here, fetch)
+    return folder, next(variant for variant in variants if _is_whole(folder, variant))
+
+
+def _parts(folder: Path) -> list[str]:
+    """The parts that have weights, beside the text encoder."""
+    checker = read_json(folder.name, folder / INDEX).get("safety_checker") or ()
+    return [*PARTS, *(["safety_checker"] if any(checker) else [])]
+
+
+def _is_wanted(file: str, parts: Sequence[str], variant: str | None) -> bool:
+    """Whether the pipeline needs this file: a configuration, or weights in this variant."""
+    part, _, name = file.partition("/")
+    if part in ("scheduler", "feature_extractor"):
+        return name in ("scheduler_config.json", "preprocessor_config.json")
+    if part not in parts:
+        return False
+    half = rf"\.{variant}" if variant else ""
+    stem = "model" if part == "safety_checker" else "diffusion_pytorch_model"
+    weights = rf"{stem}{half}(-\d+-of-\d+)?\.safetensors|{stem}\.safetensors\.index{half}\.json"
+    return name == "config.json" or bool(re.fullmatch(weights, name))
 
 
 def _is_whole(folder: Path, variant: str | None) -> bool:
-    """Whether a snapshot holds the weights of every part in this variant."""
-    index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
-    parts = [*PARTS, *(["safety_checker"] if any(index.get("safety_checker") or ()) else [])]
-    half = [
-        {".fp16" in file.name for file in (folder / part).glob("*.safetensors")} for part in parts
-    ]
-    return all((variant is not None) in kinds for kinds in half)
+    """Whether a snapshot holds every part in this variant, and all of their shards.
+
+    ``download`` fetches the weights last, so where they are the small files are, too.
+    """
+    try:
+        parts = _parts(folder)
+        shards = {part: check_weights("", folder / part) for part in parts}
+    except CheckpointError:
+        return False
+    return all(
+        any(_is_wanted(f"{part}/{file.name}", parts, variant) for file in _weights(folder / part))
+        and all((folder / part / shard).is_file() for shard in shards[part])
+        for part in parts
+    )
+
+
+def _weights(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*.safetensors"))
+
+
+def _no_index(name: str) -> CheckpointError:
+    return CheckpointError(
+        f"{name}: no {INDEX} there, so no whole Stable Diffusion to draw pictures with; pass "
+        "load_clip a folder or Hub id that holds one."
+    )
 
 
 def _check_index(name: str, folder: Path) -> None:
-    try:
-        index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
-        kind = index.get("_class_name")
-    except FileNotFoundError:
-        raise CheckpointError(
-            f"{name}: no model_index.json there, so no whole Stable Diffusion to draw pictures "
-            f"with; pass load_clip a folder or Hub id that holds one. {WAY_OUT}"
-        ) from None
-    except (ValueError, AttributeError, OSError):
-        raise CheckpointError(f"{name}: model_index.json cannot be read. {WAY_OUT}") from None
+    if not (folder / INDEX).is_file():
+        raise _no_index(name)
+    kind = read_json(name, folder / INDEX).get("_class_name")
     if kind != "StableDiffusionPipeline":
         raise CheckpointError(
             f"{name}: this is a {kind}; only StableDiffusionPipeline, which Stable Diffusion 1 "
-            f"and 2 are, reads one text encoder's rows. {WAY_OUT}"
+            "and 2 are, reads one text encoder's rows."
         )
 
 
@@ -341,7 +381,6 @@ def _part(kind: Any, name: str, folder: Path, part: str, variant: str | None) ->
         raise CheckpointError(
             f"{name}: the weights of its {part} do not fit {kind.__name__}: {len(wrong)} missing "
             f"or unexpected, such as {str(wrong[0])!r}; loading on would mean random numbers. "
-            f"{WAY_OUT}"
         )
     return model
 
@@ -350,7 +389,7 @@ def _unreadable(name: str, what: str, error: Exception) -> CheckpointError:
     reason = (str(error).strip().splitlines() or [""])[0][:120]
     return CheckpointError(
         f"{name}: {what} cannot be loaded ({type(error).__name__}: {reason}); a file may be "
-        f"missing, cut short or not in safetensors. {WAY_OUT}"
+        "missing, cut short or not in safetensors."
     )
 
 
@@ -364,26 +403,3 @@ def _text_encoder(clip: Clip) -> CLIPTextModel:
     wrapped = CLIPTextModel(clip.text_config)
     wrapped.text_model = clip.inner
     return wrapped.eval().requires_grad_(False)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep diffusers' progress bars and notices off stderr, then put its settings back.
-
-    Nothing is hidden that matters: ``_part`` reads the load report itself.
-    """
-    root = logging.getLogger("transformers")
-    level = root.level
-    root.setLevel(logging.ERROR)  # its notices on image processors when diffusers is imported
-    from diffusers.utils import logging as library
-
-    verbosity, bars = library.get_verbosity(), library.is_progress_bar_enabled()
-    library.set_verbosity(logging.CRITICAL)  # it also logs the errors that it raises
-    library.disable_progress_bar()
-    try:
-        yield
-    finally:
-        root.setLevel(level)
-        library.set_verbosity(verbosity)
-        if bars:
-            library.enable_progress_bar()

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-import logging
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -15,7 +15,8 @@ from conftest import EMOJI, ROOT
 from safetensors.torch import load_file, save_file
 
 import helpers.checkpoints as module
-from helpers import CHECKPOINTS, CheckpointError, Clip, embed, load_clip, tokenize
+from helpers import CHECKPOINTS, CheckpointError, Clip, embed, folders, load_clip, tokenize
+from helpers.folders import check_tokenizer
 
 MODERN = int(transformers.__version__.split(".")[0]) >= 5
 
@@ -181,6 +182,32 @@ def test_loading_writes_nothing(capfd: pytest.CaptureFixture[str]) -> None:
     assert (library.get_verbosity(), library.is_progress_bar_enabled()) == before
 
 
+def test_threads_leave_the_settings_as_they_were() -> None:
+    from transformers.utils import logging as library
+
+    def settings() -> tuple:
+        bars = library.is_progress_bar_enabled()
+        return library.get_verbosity(), bars, torch.get_default_dtype()
+
+    before = settings()
+    with ThreadPoolExecutor(8) as pool:
+        clips = list(pool.map(lambda _: load_clip("emoji", device="cpu"), range(8)))
+    assert settings() == before
+    ids = tokenize(clips[0], "a cat")["input_ids"]
+    assert all(tokenize(clip, "a cat")["input_ids"].equal(ids) for clip in clips)
+
+
+def test_bars_of_the_hub_that_were_off_stay_off() -> None:
+    from huggingface_hub import utils
+
+    utils.disable_progress_bars()
+    try:
+        load_clip("emoji", device="cpu")
+        assert utils.are_progress_bars_disabled()
+    finally:
+        utils.enable_progress_bars()
+
+
 # --- folders it refuses ---
 
 
@@ -190,7 +217,9 @@ def test_not_there(tmp_path: Path) -> None:
     refuses("./nowhere", "nor a folder that exists")
     refuses(EMOJI / "config.json", "is a file")
     refuses(tmp_path, "no config.json")
-    refuses("x" * 300, "cannot be looked up as a folder")
+    for long in ("x" * 300, "x" * 5000, "x/" * 2500, f"org/{'x' * 5000}"):
+        refuses(long, "cannot be looked up as a folder|neither a known name")
+    refuses("a\0b", "cannot be looked up as a folder|neither a known name")
     refuses("~nobody-of-this-name/x", "cannot be looked up as a folder")
     refuses("", "is empty")
     refuses("  ", "is empty")
@@ -206,6 +235,8 @@ def test_not_a_clip(link_folder) -> None:
     refuses(link_folder("b", config="{}"), "not a CLIP")
     refuses(link_folder("c", config="[]"), "cannot be read")
     refuses(link_folder("d", config="not json"), "cannot be read")
+    refuses(link_folder("e", config="[" * 100_000 + "]" * 100_000), "config.json cannot be read")
+    refuses(link_folder("f", config='{"a":' * 100_000), "config.json cannot be read")
 
 
 def test_no_safetensors(link_folder) -> None:
@@ -225,6 +256,160 @@ def test_wrong_tokenizer(link_folder) -> None:
     refuses(link_folder("a", vocab=json.dumps(words)), "tokenizer")
     refuses(link_folder("b", vocab='{"<|startoftext|>": 0, "<|endoftext|>": 1}'), "tokenizer")
     refuses(link_folder("c", vocab="not json"), "tokenizer")
+
+
+def with_file(folder: Path, name: str, text: str) -> Path:
+    """Put a file into a folder of links, in the place of the link."""
+    (folder / name).unlink(missing_ok=True)
+    (folder / name).write_text(text, encoding="utf-8", newline="\n")
+    return folder
+
+
+MERGES = (EMOJI / "merges.txt").read_text(encoding="utf-8").splitlines(keepends=True)
+VOCABULARY = json.loads((EMOJI / "vocab.json").read_text(encoding="utf-8"))
+SWAPPED = VOCABULARY | {"cat</w>": VOCABULARY["dog</w>"], "dog</w>": VOCABULARY["cat</w>"]}
+
+
+@pytest.mark.parametrize(
+    ("merges", "vocabulary", "says"),
+    [
+        (MERGES[: len(MERGES) // 2], VOCABULARY, r"merges are others .24,446; CLIP's are 48,894"),
+        (MERGES[:-1], VOCABULARY, "merges are others"),
+        (MERGES[:1], VOCABULARY, "merges are others"),
+        (MERGES[:1] + MERGES[:0:-1], VOCABULARY, "merges are others"),
+        ([*MERGES[:1000], MERGES[1001], MERGES[1000], *MERGES[1002:]], VOCABULARY, "merges are"),
+        (MERGES, SWAPPED, "vocabulary has other tokens or ids"),
+        (MERGES, VOCABULARY | {"cat</w>": 60000}, "vocabulary has other tokens or ids"),
+        (MERGES, dict(list(VOCABULARY.items())[:40000]), "not CLIP's|cannot be read"),
+    ],
+)
+def test_words_that_would_become_wrong_ids(link_folder, merges, vocabulary, says: str) -> None:
+    folder = link_folder(vocab=json.dumps(vocabulary))
+    refuses(with_file(folder, "merges.txt", "".join(merges)), says)
+
+
+def all_in_one_file(clip: Clip, change) -> str:
+    state = json.loads(clip.tokenizer.backend_tokenizer.to_str())
+    change(state)
+    return json.dumps(state)
+
+
+def half_the_merges(state: dict) -> None:
+    del state["model"]["merges"][24_000:]
+
+
+def two_ids(state: dict) -> None:
+    words = state["model"]["vocab"]
+    words["cat</w>"], words["dog</w>"] = words["dog</w>"], words["cat</w>"]
+
+
+def no_lower_case(state: dict) -> None:
+    state["normalizer"] = None
+
+
+def at_random(state: dict) -> None:
+    state["model"]["dropout"] = 0.5
+
+
+def no_end(state: dict) -> None:
+    state["post_processor"] = None
+
+
+@pytest.mark.parametrize("beside", [True, False])
+@pytest.mark.parametrize(
+    "change", [half_the_merges, two_ids, no_lower_case, at_random, no_end], ids=lambda c: c.__name__
+)
+def test_a_bad_tokenizer_json(clip: Clip, link_folder, change, beside: bool) -> None:
+    """Beside good files or alone it is refused, or has no say: then the ids are right."""
+    folder = link_folder(without=() if beside else ("vocab.json", "merges.txt"))
+    with_file(folder, "tokenizer.json", all_in_one_file(clip, change))
+    text = "It's a Café at 7!?"
+    try:
+        other = load_clip(folder, device="cpu")
+    except CheckpointError as error:
+        assert "its tokenizer" in str(error)  # noqa: PT017
+    else:
+        assert change not in (half_the_merges, two_ids) or beside
+        for _ in range(3):
+            assert tokenize(other, text)["input_ids"].equal(tokenize(clip, text)["input_ids"])
+
+
+def test_tokens_of_ones_own_are_welcome(clip: Clip, link_folder) -> None:
+    weights = load_file(EMOJI / "model.safetensors")
+    key = "text_model.embeddings.token_embedding.weight"
+    weights[key] = torch.cat([weights[key], weights[key][:2]])
+    folder = link_folder(without=("model.safetensors", "config.json", "tokenizer_config.json"))
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    config = json.loads((EMOJI / "config.json").read_text())
+    config["text_config"]["vocab_size"] = 49410
+    with_file(folder, "config.json", json.dumps(config))
+    words = json.loads((EMOJI / "tokenizer_config.json").read_text())
+    words["extra_special_tokens" if MODERN else "additional_special_tokens"] = ["<cat-toy>"]
+    with_file(folder, "tokenizer_config.json", json.dumps(words))
+    assert tokenize(load_clip(folder, device="cpu"), "a <cat-toy>")["input_ids"][0, 2] == 49408
+
+
+def test_both_paddings_are_welcome(clip_sd2_words: Clip) -> None:
+    check_tokenizer("sd2", clip_sd2_words.tokenizer)
+    assert clip_sd2_words.pad_token_id == 0
+
+
+def test_the_fingerprints_are_those_of_the_files() -> None:
+    words = sorted(VOCABULARY, key=VOCABULARY.get)
+    merges = [line.rstrip("\n") for line in MERGES[1:]]
+    for lines, size, digest in (
+        (words, folders.VOCABULARY_SIZE, folders.WORDS),
+        (merges, folders.MERGES_SIZE, folders.MERGES),
+    ):
+        assert len(lines) == size
+        assert hashlib.sha256("\n".join(lines).encode()).hexdigest() == digest
+
+
+# --- safetensors only ---
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        *("pytorch_model.bin", "../m/model.safetensors", "sub/model.safetensors", "model.ckpt"),
+        *("/etc/model.safetensors", "..", "", "sub\\\\model.safetensors", "C:model.safetensors"),
+    ],
+)
+def test_an_index_cannot_point_elsewhere(clip: Clip, link_folder, target: str) -> None:
+    folder = link_folder("m", without=("model.safetensors",))
+    for place in (folder / "pytorch_model.bin", folder / "sub"):
+        place.mkdir() if place.name == "sub" else torch.save(clip.model.state_dict(), place)
+    shutil.copy(EMOJI / "model.safetensors", folder / "sub")
+    names = dict.fromkeys(load_file(EMOJI / "model.safetensors"), target)
+    with_file(folder, "model.safetensors.index.json", json.dumps({"weight_map": names}))
+    refuses(folder, r"which is no \*.safetensors in the same folder")
+
+
+@pytest.mark.parametrize("index", ["[]", "{}", '{"weight_map": 3}', "[" * 100_000])
+def test_an_index_that_is_none(link_folder, index: str) -> None:
+    folder = link_folder(without=("model.safetensors",))
+    refuses(with_file(folder, "model.safetensors.index.json", index), "index.json|its index or")
+
+
+def test_a_configuration_cannot_point_elsewhere(clip: Clip, link_folder) -> None:
+    config = json.loads((EMOJI / "config.json").read_text())
+    folder = link_folder(config=json.dumps(config | {"transformers_weights": "pytorch_model.bin"}))
+    torch.save(clip.model.state_dict(), folder / "pytorch_model.bin")
+    refuses(folder, "its index or config.json points to 'pytorch_model.bin'")
+
+
+def test_weights_in_shards(clip: Clip, tmp_path: Path) -> None:
+    clip.model.save_pretrained(tmp_path, max_shard_size="5MB")
+    clip.tokenizer.save_pretrained(tmp_path)
+    shards = sorted(tmp_path.glob("model-*-of-*.safetensors"))
+    assert len(shards) > 1
+    again = load_clip(tmp_path, device="cpu")
+    torch.testing.assert_close(embed(again, "a cat").text_embeds, embed(clip, "a cat").text_embeds)
+    shards[0].unlink()
+    refuses(tmp_path, "weights cannot be loaded")
+
+
+# --- weights that do not fit ---
 
 
 def with_weights(folder: Path, change) -> Path:
@@ -285,6 +470,8 @@ def test_tokenizer_larger_than_the_model(link_folder) -> None:
         ({"dtype": "float31"}, "floating-point"),
         ({"dtype": 16}, "floating-point"),
         ({"dtype": torch.int8}, "floating-point"),
+        ({"device": "meta"}, "'meta' holds shapes without numbers"),
+        ({"device": "xpu"}, "'xpu' cannot be used on this machine"),
     ],
 )
 def test_wrong_device_or_dtype(options: dict, says: str) -> None:
@@ -323,7 +510,7 @@ def test_order_of_devices(monkeypatch, cuda: bool, mps: bool, expected: tuple) -
     assert module._device_and_dtype("cpu", "float64")[1] == torch.float64
 
 
-# --- the Hub ---
+# --- the table; tests/test_hub.py has the Hub ---
 
 
 def test_table() -> None:
@@ -336,149 +523,3 @@ def test_table() -> None:
             assert len(known.revision) == 40
             assert set(known.revision) <= set("0123456789abcdef")
             assert known.download_bytes > 4e8
-
-
-@pytest.mark.parametrize("name", ["clip-l", "sd1", "sd2", "some/repository"])
-def test_hub_not_reachable(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    monkeypatch.setattr(module, "_cached", lambda *_: None)  # a reader may have fetched it
-    refuses(name, "could not be reached")  # HF_HUB_OFFLINE is set for all tests
-
-
-class Hub:
-    """Stands in for huggingface_hub: holds one repository, remembers what is asked for."""
-
-    def __init__(self, folder: Path, names: list[str]) -> None:
-        self.folder, self.names, self.asked = folder, names, []
-
-    def model_info(self, repo: str, revision: str | None = None, **_: object) -> SimpleNamespace:
-        files = [SimpleNamespace(rfilename=name, size=1000) for name in self.names]
-        return SimpleNamespace(sha=revision or "a" * 40, siblings=files)
-
-    def snapshot_download(self, repo: str, **options: object) -> str:
-        if options.get("local_files_only"):
-            raise OSError("not cached")
-        self.asked.append((repo, options["revision"], sorted(options["allow_patterns"])))
-        return str(self.folder)
-
-
-@pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch):
-    def make(folder: Path, names: list[str]) -> Hub:
-        fake = Hub(folder, names)
-        monkeypatch.setattr("huggingface_hub.HfApi", lambda: fake)
-        monkeypatch.setattr("huggingface_hub.snapshot_download", fake.snapshot_download)
-        return fake
-
-    return make
-
-
-FILES = ["config.json", "model.safetensors", "vocab.json", "merges.txt", "tokenizer_config.json"]
-NOT_WANTED = ["pytorch_model.bin", "model.fp16.safetensors", "run.py", "unet/model.safetensors"]
-
-
-def test_names_fetch_their_pinned_files_only(hub) -> None:
-    fake = hub(EMOJI, FILES)
-    load_clip("clip-l", device="cpu")
-    known = CHECKPOINTS["clip-l"]
-    assert fake.asked == [(known.id, known.revision, sorted(known.files))]
-
-
-def test_other_ids_fetch_what_is_needed_and_say_which_revision(hub, caplog) -> None:
-    fake = hub(EMOJI, FILES + NOT_WANTED)
-    with caplog.at_level(logging.WARNING, logger="helpers.checkpoints"):
-        load_clip("org/name", device="cpu")
-        load_clip("org/name@v1", device="cpu")
-    assert fake.asked == [("org/name", "a" * 40, sorted(FILES)), ("org/name", "v1", sorted(FILES))]
-    (record,) = caplog.records
-    assert f"org/name@{'a' * 40}" in record.getMessage()
-
-
-def test_repository_of_a_whole_pipeline(hub, clip: Clip, tmp_path: Path) -> None:
-    text_encoder_folder(clip, tmp_path / "text_encoder", prefix="text_model.")
-    copy_words(tmp_path / "tokenizer")
-    wanted = [f"tokenizer/{name}" for name in FILES[2:]]
-    wanted += ["text_encoder/config.json", "text_encoder/model.safetensors"]
-    more = ["text_encoder/model.fp16.safetensors", "vae/config.json", "model_index.json"]
-    fake = hub(tmp_path, wanted + more + NOT_WANTED)
-    load_clip("org/pipeline@main", device="cpu")
-    assert fake.asked == [("org/pipeline", "main", sorted(wanted))]
-
-
-def test_repository_without_safetensors(hub) -> None:
-    hub(EMOJI, ["config.json", "pytorch_model.bin", "vocab.json", "merges.txt"])
-    refuses("org/name", "no model.safetensors")
-
-
-def test_disk_too_full(hub, monkeypatch: pytest.MonkeyPatch) -> None:
-    fake = hub(EMOJI, FILES)
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=300_000_000))
-    refuses("sd2", r"needs 1\.6 GB .* 0\.3 GB are free")
-    assert fake.asked == []
-
-
-def test_hub_says_no(hub, monkeypatch: pytest.MonkeyPatch) -> None:
-    fake = hub(EMOJI, FILES)
-    for kind, says in (
-        ("RepositoryNotFoundError", "was not found"),
-        ("GatedRepoError", "log-in"),
-        ("RevisionNotFoundError", "revision"),
-        ("ReadTimeout", r"could not be reached \(ReadTimeout\)"),
-    ):
-
-        def fail(*_: object, kind: str = kind, **__: object) -> None:
-            raise type(kind, (Exception,), {})("many\nlines")
-
-        monkeypatch.setattr(fake, "model_info", fail)
-        refuses("org/name", says)
-        refuses("sd1", says)
-
-
-@pytest.fixture
-def offline(hub, monkeypatch: pytest.MonkeyPatch):
-    """The Hub cannot be reached; a folder stands in for the snapshot in the cache."""
-
-    def make(folder: Path) -> None:
-        fake = hub(folder, FILES)
-
-        def fail(*_: object, **__: object) -> None:
-            raise ConnectionError("gone")
-
-        monkeypatch.setattr(fake, "model_info", fail)
-        monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *_, **__: str(folder))
-
-    return make
-
-
-def test_offline_takes_the_copy_in_the_cache(offline, caplog) -> None:
-    offline(EMOJI)
-    with caplog.at_level(logging.WARNING, logger="helpers.checkpoints"):
-        load_clip("org/name", device="cpu")
-    assert "using the copy of org/name" in caplog.text
-
-
-@pytest.mark.parametrize("missing", FILES[:4])
-def test_offline_with_part_of_a_copy(offline, link_folder, missing: str) -> None:
-    offline(link_folder(without=(missing,)))
-    refuses("org/name", r"\(ConnectionError\) and the copy in the cache is incomplete")
-
-
-def test_offline_with_some_of_the_shards(offline, link_folder) -> None:
-    folder = link_folder(without=("model.safetensors",))
-    (folder / "model.safetensors.index.json").write_text(
-        json.dumps({"weight_map": {"a": "model-00001-of-00002.safetensors"}})
-    )
-    offline(folder)
-    refuses("org/name", "the cache is incomplete")
-    (folder / "model.safetensors.index.json").write_text("[]")
-    refuses("org/name", "the cache is incomplete")
-
-
-def test_download_breaks_off(hub, monkeypatch: pytest.MonkeyPatch) -> None:
-    fake = hub(EMOJI, FILES)
-
-    def fail(*_: object, **__: object) -> None:
-        raise ConnectionError("gone")
-
-    monkeypatch.setattr("huggingface_hub.snapshot_download", fail)
-    refuses("sd1", "could not be reached")
-    assert fake.asked == []
