@@ -284,13 +284,14 @@ def find_folder(name: str) -> Path:
 
 
 def _known_folder(known: Checkpoint) -> Path:
-    assert known.id is not None
+    assert known.id is not None  # only the shipped one has none
+    repo, revision = known.id, known.revision
     needed = [file for file in known.files if not file.endswith("special_tokens_map.json")]
 
     def fetch(remote: Remote) -> Path:
         return download(remote, [file for file in known.files if file in remote.sizes])
 
-    return find(known.id, known.revision, lambda: cached(known.id, known.revision, needed), fetch)
+    return find(repo, revision, lambda: cached(repo, revision, needed), fetch)
 
 
 def _any_hub_folder(repo: str, revision: str | None = None) -> Path:
@@ -455,32 +456,32 @@ def _device_and_dtype(
         mps = torch.backends.mps.is_available()
         device = "cuda" if torch.cuda.is_available() else "mps" if mps else "cpu"
     try:
-        device = torch.device(device)
+        chosen = torch.device(device)
     except (RuntimeError, TypeError):
         raise ValueError(
             f"device {device!r} is not one torch knows; pass 'cuda', 'mps' or 'cpu'."
         ) from None
-    if device.type == "meta":
+    if chosen.type == "meta":
         raise ValueError("device 'meta' holds shapes without numbers; pass 'cuda', 'mps' or 'cpu'.")
-    if device.type == "cuda" and not torch.cuda.is_available():
+    if chosen.type == "cuda" and not torch.cuda.is_available():
         raise ValueError("device 'cuda' needs an NVIDIA GPU and a CUDA build of torch; pass 'cpu'.")
-    if device.type == "cuda" and device.index and device.index >= torch.cuda.device_count():
+    if chosen.type == "cuda" and chosen.index and chosen.index >= torch.cuda.device_count():
         last = torch.cuda.device_count() - 1
         raise ValueError(
-            f"device '{device}' is not there: this machine's last GPU is 'cuda:{last}' (counting "
+            f"device '{chosen}' is not there: this machine's last GPU is 'cuda:{last}' (counting "
             "starts at 0); pass that, or 'cuda'."
         )
-    if device.type == "mps" and not torch.backends.mps.is_available():
+    if chosen.type == "mps" and not torch.backends.mps.is_available():
         raise ValueError("device 'mps' needs a Mac with Apple silicon; pass 'cpu'.")
-    if device.type not in ("cuda", "mps", "cpu"):
+    if chosen.type not in ("cuda", "mps", "cpu"):
         try:
-            torch.empty(1, device=device)
+            torch.empty(1, device=chosen)
         except (RuntimeError, NotImplementedError, AssertionError, ImportError):
             raise ValueError(
-                f"device '{device}' cannot be used on this machine; pass 'cuda', 'mps' or 'cpu'."
+                f"device '{chosen}' cannot be used on this machine; pass 'cuda', 'mps' or 'cpu'."
             ) from None
     if dtype is None:
-        dtype = torch.float16 if device.type == "cuda" else torch.float32
+        dtype = torch.float16 if chosen.type == "cuda" else torch.float32
     elif isinstance(dtype, str):
         dtype = getattr(torch, dtype.removeprefix("torch."), dtype)
     if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
@@ -488,4 +489,4 @@ def _device_and_dtype(
             f"dtype {dtype!r} is not a floating-point type; pass 'float32', 'float16' or "
             "'bfloat16'."
         )
-    return device, dtype
+    return chosen, dtype

@@ -332,14 +332,13 @@ def _is_whole(folder: Path, variant: str | None) -> bool:
     except CheckpointError:
         return False
     return all(
-        any(_is_wanted(f"{part}/{file.name}", parts, variant) for file in _weights(folder / part))
+        any(
+            _is_wanted(f"{part}/{f.name}", parts, variant)
+            for f in (folder / part).glob("*.safetensors")
+        )
         and all((folder / part / shard).is_file() for shard in shards[part])
         for part in parts
     )
-
-
-def _weights(folder: Path) -> list[Path]:
-    return sorted(folder.glob("*.safetensors"))
 
 
 def _no_index(name: str) -> CheckpointError:

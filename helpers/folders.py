@@ -154,7 +154,9 @@ def check_tokenizer(name: str, tokenizer: PreTrainedTokenizerFast) -> None:
         elif any(i < VOCABULARY_SIZE and vocabulary.get(word) != i for word, i in added):
             wrong = "an added token takes the id of another"
         elif digest([m if isinstance(m, str) else " ".join(m) for m in merges]) != MERGES:
-            wrong = f"its merges are others ({len(merges):,}; CLIP's are {MERGES_SIZE:,})"
+            wrong = (
+                f"its {len(merges):,} merges are not CLIP's {MERGES_SIZE:,}, or in another order"
+            )
         elif model.get("dropout") or tuple(tokenizer(SAMPLE)["input_ids"]) != SAMPLE_IDS:
             wrong = "it takes a text apart in another way"
     if wrong:

@@ -87,12 +87,19 @@ def find(
     if folder is not None and (pinned or constants.HF_HUB_OFFLINE):
         return folder
     try:
-        return fetch(ask(repo, revision))
+        remote = ask(repo, revision)
+        new = fetch(remote)
     except CheckpointError as error:
         if folder is None:
             raise
         log.warning("%s So the copy in the cache is used: %s.", error.args[0], folder.name)
         return folder
+    if not pinned:  # now that all is there, the name leads to it, offline too
+        name = new.parent.parent / "refs" / (revision or "main")
+        with suppress(OSError):  # a cache that cannot be written serves nevertheless
+            name.parent.mkdir(parents=True, exist_ok=True)
+            name.write_text(remote.commit, encoding="utf-8")
+    return new
 
 
 def cached(repo: str, revision: str | None, files: Iterable[str]) -> Path | None:
@@ -173,15 +180,10 @@ def download(remote: Remote, files: Iterable[str]) -> Path:
                 "one), so it was deleted; try again, and if that does not help, from another "
                 "network."
             )
-    folder = cached(remote.repo, remote.commit, files)
-    if folder is None:
+    whole = cached(remote.repo, remote.commit, files)
+    if whole is None:
         raise CheckpointError(f"{remote.repo}: the Hugging Face cache lost files; try again.")
-    name = folder.parent.parent / "refs" / (remote.revision or "main")
-    if remote.revision != remote.commit:
-        with suppress(OSError):  # a cache that cannot be written serves nevertheless
-            name.parent.mkdir(parents=True, exist_ok=True)
-            name.write_text(remote.commit, encoding="utf-8")  # leads there offline, too
-    return folder
+    return whole
 
 
 def damaged(folder: Path, hashes: Mapping[str, str] | None = None) -> list[str]:
@@ -218,7 +220,7 @@ def damaged(folder: Path, hashes: Mapping[str, str] | None = None) -> list[str]:
 
 
 def _forget_parts(remote: Remote, file: str) -> None:
-    """Delete what has come of a file, so that the next try goes on from no wrong beginning."""
+    """Delete what has come of a file: the next try must not go on from a wrong beginning."""
     from huggingface_hub import constants
 
     blobs = Path(constants.HF_HUB_CACHE, "models--" + remote.repo.replace("/", "--"), "blobs")
@@ -242,7 +244,7 @@ def _bar() -> type:
     """
     from huggingface_hub.utils import tqdm
 
-    class Bar(tqdm):  # type: ignore[misc, valid-type]
+    class Bar(tqdm):
         def __init__(self, *arguments: Any, **options: Any) -> None:
             if options.get("disable", True) is None:  # "on a terminal only"
                 del options["disable"]  # tqdm's default; TQDM_DISABLE is heard

@@ -97,6 +97,8 @@ def embed_images(clip: Clip, images: Picture | Sequence[Picture] | torch.Tensor)
 def _pixel_values(clip: Clip, images: Any) -> torch.Tensor:
     import torch
 
+    assert clip.vision_model is not None  # embed_images has seen to it
+    assert clip.visual_projection is not None
     side = clip.vision_model.config.image_size
     weight = clip.visual_projection.weight  # not clip.device: the model may have been moved since
     if isinstance(images, torch.Tensor):
@@ -197,6 +199,7 @@ def _opened(path: str | os.PathLike[str]) -> Image.Image:
     from PIL import Image
 
     name = short(os.fspath(path), 300)
+    most = Image.MAX_IMAGE_PIXELS or math.inf
     try:
         is_file = Path(path).is_file()
     except (OSError, ValueError):  # too long, or half a character
@@ -208,14 +211,14 @@ def _opened(path: str | os.PathLike[str]) -> Image.Image:
     try:
         with Image.open(path) as file:
             # Pillow only warns of these; it refuses twice as many by itself
-            if file.width * file.height > (Image.MAX_IMAGE_PIXELS or math.inf):
+            if file.width * file.height > most:
                 raise Image.DecompressionBombError
             file.load()
             return file.copy()
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise ValueError(
             f"{name} cannot be read as a picture (DecompressionBombError): it unpacks to more than "
-            f"{Image.MAX_IMAGE_PIXELS / 1e6:.0f} million pixels; make it smaller first."
+            f"{most / 1e6:.0f} million pixels; make it smaller first."
         ) from None
     except (OSError, SyntaxError, ValueError) as error:
         raise ValueError(f"{name} cannot be read as a picture ({type(error).__name__}).") from None

@@ -185,7 +185,8 @@ def _decode(clip: Clip, ids: Sequence[int]) -> str:
     from tokenizers.decoders import ByteLevel
 
     added = clip.tokenizer.added_tokens_decoder
-    text, run = "", []  # run: byte-level pieces that wait to be decoded together
+    text = ""
+    run: list[str] = []  # byte-level pieces that wait to be decoded together
     for position, token in enumerate(ids):
         piece = clip.tokenizer.convert_ids_to_tokens(int(token))
         if token in added or token == clip.pad_token_id:

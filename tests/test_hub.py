@@ -528,6 +528,18 @@ def test_a_pipeline_from_the_hub(real, offline, name: str) -> None:
     assert real.asked == []
 
 
+def test_a_pipeline_moves_on_only_when_all_of_it_is_there(real, offline, caplog) -> None:
+    clip = load_clip("org/pipeline", device="cpu")
+    load_pipeline(clip)
+    real.hold("org/pipeline", real.repos["org/pipeline"], commit="b" * 40)
+    real.repos["org/pipeline"]["unet/config.json"] += b" "
+    real.fail("500", "/unet/")
+    load_pipeline(clip)
+    assert "trouble (500)" in caplog.text
+    offline()
+    load_pipeline(clip)
+
+
 def test_half_precision_is_fetched_for_half_precision(real, offline) -> None:
     files = real.repos["org/pipeline"]
     for name in [name for name in files if name.endswith("_model.safetensors")]:
