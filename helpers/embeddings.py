@@ -67,9 +67,9 @@ def embed(
             ``tokenize`` returned, or its ``input_ids`` as a torch tensor or numpy array, (n, L)
             or (L,).
         attention_mask: False or None passes no mask, like Stable Diffusion: padding rows are
-            computed as if they were text. True hides padding; rows up to the first ``<|endoftext|>`` do not
-            change. A tensor of 0 and 1, (n, L), such as ``tokens["attention_mask"]``, is passed
-            on as it is.
+            computed as if they were text. True hides padding; rows up to the first
+            ``<|endoftext|>`` do not change. A tensor of 0 and 1, (n, L), such as
+            ``tokens["attention_mask"]``, is passed on as it is.
 
     Returns:
         Embeddings: see there for shapes.
