@@ -316,6 +316,20 @@ def test_randomize() -> None:
     assert torch.equal(randomize(constant, 2), constant)
 
 
+def test_the_noise_is_the_same_whatever_the_defaults() -> None:
+    expected = randomize(ROW, 1, seed=0)
+    assert torch.equal(randomize(ROW, 1), expected)
+    for seed in (1, 2**63 - 1):
+        assert not torch.equal(randomize(ROW, 1, seed=seed), expected)
+    with torch.device("meta"):
+        assert torch.equal(randomize(ROW, 1), expected)
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert torch.equal(randomize(ROW, 1), expected)
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
 def test_a_negative_strength_is_the_same_noise_the_other_way() -> None:
     a = random((5, 8), torch.float64)
     there, back = randomize(a, 0.5, seed=7), randomize(a, -0.5, seed=7)

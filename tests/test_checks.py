@@ -583,6 +583,7 @@ def test_what_is_odd_but_works(clip) -> None:
         assert torch.equal(embed(clip, same).input_ids, ids)
     assert torch.isfinite(embed_images(clip, Image.new("RGB", (1, 1))).image_embeds).all()
     assert [] not in load_artwork()
+    assert heatmap(DOT, **WORDS | {"title": "x" * 1000}).axes[0].get_title() == "x" * 1000
     table = heatmap(torch.eye(2) > 0, **WORDS, xticks=np.array(["a", "b"]), colorbar="$ a $")
     assert table.axes[1].get_ylabel() == r"\$ a \$"
     assert heatmap(3, **WORDS, height=100).get_figheight() == 100

@@ -248,8 +248,8 @@ def test_progress_bar_only_for_long_work(clip, monkeypatch: pytest.MonkeyPatch) 
     try:
         assert len(embed(clip, ["a cat"] * 64).input_ids) == 64
         assert drawn.getvalue() == ""  # one batch has no progress to show
-        assert len(embed(clip, ["a cat"] * 130).input_ids) == 130
-        assert re.search(r"embed: +\d+%.* 2/3 .*batch", drawn.getvalue())
+        assert len(embed(clip, ["a cat"] * 65).input_ids) == 65
+        assert re.search(r"embed: +\d+%.* 1/2 .*(batch/s|s/batch)\]", drawn.getvalue())
         assert drawn.getvalue().split("\r")[-1].strip() == ""  # and gone when the work is done
     finally:
         hook.remove()
@@ -289,6 +289,15 @@ def test_embed_goes_where_the_model_is(clip) -> None:
         e = embed(moved, given)
         assert e.input_ids.device == e.attention_mask.device == e.text_embeds.device
         torch.testing.assert_close(e.text_embeds, embed(clip, "a cat").text_embeds)
+
+
+def test_a_default_device_of_somebody_else_changes_nothing(clip) -> None:
+    ids = tokenize(clip, TEXTS)["input_ids"]
+    expected = embed(clip, ids)
+    with torch.device("meta"):  # new tensors go there unless they are told where
+        e = embed(clip, ids)
+    for name, value in vars(e).items():
+        torch.testing.assert_close(value, vars(expected)[name])
 
 
 def test_half_precision(clip) -> None:

@@ -125,8 +125,11 @@ def test_clean_without_ftfy_says_what_to_install(monkeypatch: pytest.MonkeyPatch
     import sys
 
     monkeypatch.setitem(sys.modules, "ftfy", None)
-    with pytest.raises(ImportError, match="pip install ftfy"):
+    with pytest.raises(ImportError) as caught:
         clean("a cat")
+    assert caught.value.args == (
+        "Cleaning text needs ftfy: run 'pip install ftfy', or pass clean=False to tokenize.",
+    )
     assert ids_of(clip, "a cat", clean=False) == [BOS, 320, 2368, EOS]
 
 
@@ -197,6 +200,28 @@ def test_the_tokenizer_is_left_as_it_was(clip) -> None:
     tokenize(clip, ["a <|endoftext|> b", "x"], padding="longest")
     assert clip.tokenizer("a <|endoftext|> b")["input_ids"] == theirs
     assert clip.tokenizer.backend_tokenizer.to_str() == before
+
+
+def test_what_the_tokenizer_was_used_for_before_does_not_matter(clip) -> None:
+    from transformers import CLIPTokenizerFast
+
+    own = replace(clip, tokenizer=CLIPTokenizerFast.from_pretrained(str(EMOJI)))
+    own.tokenizer("a", padding="max_length", truncation=True, max_length=5)  # and keeps both
+    text = "a very small red cat sits on a mat"
+    for _ in range(2):
+        assert torch.equal(tokenize(own, text)["input_ids"], tokenize(clip, text)["input_ids"])
+
+
+def test_the_copy_of_the_tokenizer_is_made_once(clip) -> None:
+    from transformers import CLIPTokenizerFast
+
+    own = replace(clip, tokenizer=CLIPTokenizerFast.from_pretrained(str(EMOJI)))
+    copy = tokens._text_tokenizer(own)
+    assert tokens._text_tokenizer(own) is copy
+    own.tokenizer.add_tokens(["<cat-toy>"])
+    again = tokens._text_tokenizer(own)
+    assert again is not copy
+    assert tokens._text_tokenizer(own) is again
 
 
 def test_added_tokens_are_used_and_control_strings_still_are_not(clip) -> None:
