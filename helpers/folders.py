@@ -31,6 +31,8 @@ REDIRECT = "transformers_weights"  # entry of a config.json that names another f
 # merges, the SHA-256 of each list, one a line, and what becomes of a text with all that is special.
 VOCABULARY_SIZE, WORDS = 49408, "7cccc44d334555d1ff3c0ac5f0246b428fab2918383e77ee745cf30d41010b78"
 MERGES_SIZE, MERGES = 48894, "f61f2adf497e6f5357c347aeb4646fabe82f341e946de5bdec5d2858e41bef4a"
+START, END, FILLER = 49406, 49407, 0  # the last is "!", with which SD 2 pads
+CONTROL = {("<|startoftext|>", START), ("<|endoftext|>", END), ("!", FILLER)}
 SAMPLE = "It's 1984?? naïve  CAFÉ ½ ﬁ"
 SAMPLE_IDS = (
     *(49406, 585, 568, 272, 280, 279, 275, 2197, 1097, 35689, 563, 15304, 33613),
@@ -151,8 +153,12 @@ def check_tokenizer(name: str, tokenizer: PreTrainedTokenizerFast) -> None:
             wrong = f"it has {len(words):,} tokens of {VOCABULARY_SIZE:,}"
         elif vocabulary[words[-1]] != VOCABULARY_SIZE - 1 or digest(words) != WORDS:
             wrong = "its vocabulary has other tokens or ids"
-        elif any(i < VOCABULARY_SIZE and vocabulary.get(word) != i for word, i in added):
-            wrong = "an added token takes the id of another"
+        elif any(i < VOCABULARY_SIZE and (word, i) not in CONTROL for word, i in added):
+            wrong = "an added token takes the place of one of its own"
+        elif tokenizer.pad_token_id not in (END, FILLER) and not (
+            (tokenizer.pad_token_id or 0) >= VOCABULARY_SIZE
+        ):
+            wrong = f"it pads with {tokenizer.pad_token!r}"
         elif digest([m if isinstance(m, str) else " ".join(m) for m in merges]) != MERGES:
             wrong = (
                 f"its {len(merges):,} merges are not CLIP's {MERGES_SIZE:,}, or in another order"

@@ -7,12 +7,14 @@ import json
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 import transformers
 from conftest import EMOJI, ROOT
 from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer
 
 import helpers.checkpoints as module
 from helpers import CHECKPOINTS, CheckpointError, Clip, embed, folders, load_clip, tokenize
@@ -351,6 +353,60 @@ def test_tokens_of_ones_own_are_welcome(clip: Clip, link_folder) -> None:
     words["extra_special_tokens" if MODERN else "additional_special_tokens"] = ["<cat-toy>"]
     with_file(folder, "tokenizer_config.json", json.dumps(words))
     assert tokenize(load_clip(folder, device="cpu"), "a <cat-toy>")["input_ids"][0, 2] == 49408
+
+
+CAT = {"content": "cat", "special": False, "lstrip": False, "rstrip": False}
+CAT |= {"normalized": True, "single_word": False}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        {"added_tokens_decoder": {"1481": CAT}},
+        {"extra_special_tokens" if MODERN else "additional_special_tokens": ["cat"]},
+        {"pad_token": "cat"},
+        {"pad_token": "cat</w>"},
+    ],
+    ids=lambda words: next(iter(words)),
+)
+def test_an_added_token_takes_no_place(words: dict[str, Any], link_folder) -> None:
+    """ "a cat" would become other ids, or every row would be filled up with cats."""
+    folder = link_folder(without=("tokenizer_config.json",))
+    config = json.loads((EMOJI / "tokenizer_config.json").read_text())
+    with_file(folder, "tokenizer_config.json", json.dumps(config | words))
+    with pytest.raises(CheckpointError, match="its tokenizer is not CLIP's"):
+        load_clip(folder, device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "said"),
+    [
+        (("model", "dropout"), 0.5, "takes a text apart"),
+        (("pre_tokenizer",), {"type": "Whitespace"}, "takes a text apart"),
+        (("added_tokens",), [{**CAT, "id": 1481}], "takes the place"),
+    ],
+)
+def test_a_tokenizer_that_was_changed_is_noticed(
+    clip: Clip, place: tuple[str, ...], value: Any, said: str
+) -> None:
+    """However it came about: the library's own loading puts some of this right by itself."""
+
+    class Changed:
+        backend_tokenizer: Any
+        pad_token, pad_token_id = "<|endoftext|>", 49407
+
+        def __call__(self, text: str) -> dict[str, list[int]]:
+            return {"input_ids": self.backend_tokenizer.encode(text).ids}
+
+    state = json.loads(clip.tokenizer.backend_tokenizer.to_str())
+    inner = state
+    for key in place[:-1]:
+        inner = inner[key]
+    inner[place[-1]] = [*inner[place[-1]], *value] if isinstance(value, list) else value
+    changed = Changed()
+    changed.backend_tokenizer = Tokenizer.from_str(json.dumps(state))
+    with pytest.raises(CheckpointError, match=said):
+        check_tokenizer("changed", changed)
 
 
 def test_both_paddings_are_welcome(clip_sd2_words: Clip) -> None:
