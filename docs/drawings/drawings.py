@@ -91,15 +91,15 @@ def way(notebook: int = 0) -> Drawing:
         at += wide + 4
     d.text(at + 2, y, "… 77", anchor="start", size=SMALL)
     for i in (1, 2):
-        d.cells(right, y + i * pitch - 24, 120, 48, 8, 6)
+        d.cells(right, y + i * pitch - 20, 120, 42, 8, 6)
         d.text(right + 134, y + i * pitch, "77 rows", anchor="start", size=SMALL)
-    d.cells(right, y + 3 * pitch - 24, 84, 48, 6, 6)
+    d.cells(right, y + 3 * pitch - 20, 84, 42, 6, 6)
     d.text(right + 106, y + 3 * pitch, "or", size=SMALL)
     d.cells(right + 128, y + 3 * pitch - 7, 84, 14, 6, fill=PURPLE)
     d.picture(right, y + 4 * pitch - 28, 56)
     d.text(right + 72, y + 4 * pitch, "the picture", anchor="start", size=SMALL)
     if notebook:
-        d.box(438, frame - 14, 176, 28, "you are here", fill=VERMILION, pale=1, bold=True,
+        d.box(462, frame - 14, 160, 28, "you are here", fill=VERMILION, pale=1, bold=True,
               edge=VERMILION)  # fmt: skip
     return d
 
@@ -148,7 +148,7 @@ def bpe() -> Drawing:
         d.box(x[n] - wide / 2, y[n] - 18, wide, 56 if last else 36, names[n],
               *([f"id {ids[n]}"] if last else []), fill=BLUE if last else SKY)  # fmt: skip
         d.text(x[n] + wide / 2 + 6, y[n], str(rank), size=SMALL, anchor="start", halo=True)
-    d.text(12, max(y) + 70, "numbers beside: place in the list of merges; the lowest goes first",
+    d.text(12, max(y) + 70, "number: place in the list of merges; the lowest goes first",
            anchor="start", size=SMALL)  # fmt: skip
     return d
 
@@ -173,7 +173,8 @@ def row_sum() -> Drawing:
     pitch, top, w = 46, 78, 110
     at = {"token": 212, "place": 364, "sum": 516}
     d = Drawing("Token row + position row", alt, top + 8 * pitch - 2)
-    for x, *lines in ((46, "posi-", "tion"), (138, "token", "id"),
+    d.text(52, 48, "position", bold=True, size=SMALL)
+    for x, *lines in ((138, "token", "id"),
                       (at["token"] + w / 2, "token", "row"),
                       (at["place"] + w / 2, "position", "row"),
                       (at["sum"] + w / 2, "into the", "layers")):  # fmt: skip
@@ -232,8 +233,8 @@ def layer() -> Drawing:
             elif k < 3:
                 d.path(f"M{dots[3]} {y + 9} C{dots[3]} {y - 22 + 6 * k} {dot} {y - 22 + 6 * k} "
                        f"{dot} {y + 9}", edge=INK, line=2.5)  # fmt: skip
-    for x, label in ((12, "rows in"), (560, "rows out")):
-        d.text(x + 34, 22, label, bold=True, size=SMALL)
+    for x, label, anchor, end in ((12, "rows in", "start", 12), (560, "rows out", "end", 628)):
+        d.text(end, 22, label, bold=True, size=SMALL, anchor=anchor)
         d.cells(x, main - 38, 68, 76, 4, 6)
     return d
 
@@ -390,7 +391,7 @@ def windows() -> Drawing:
         d.box(c - 100, 214, 200, 58, "text encoder", f"run {1 if x == 20 else 2}", fill=SKY)
         d.arrow((c, 272), (c, 296))
         d.cells(x + 8, 298, 284, 52, 20, 6, fill=fill, hatch=hatch)
-        d.text(c, 324, "77 rows", bold=True, halo=True)
+        d.box(c - 56, 308, 112, 32, "77 rows", bold=True)
         d.arrow((c, 352), (320 + (c - 320) * 0.4, 396))
     d.line((320, 126), (320, 354), dash=True)
     d.box(110, 398, 420, 48, "154 rows into cross-attention", fill=ORANGE, bold=True)
@@ -427,7 +428,7 @@ def cancel() -> Drawing:
 
     d.text(12, 22, "The token “man” cancels", anchor="start", bold=True)
     line(46, "man", "woman", True)
-    d.text(12, 130, "Letters, no meaning: random rows can do it.", anchor="start", size=SMALL)
+    d.text(12, 130, "No meaning needed: random rows can do it too.", anchor="start", size=SMALL)
     d.text(12, 196, "Nothing cancels", anchor="start", bold=True)
     line(220, "male", "female", False)
     d.text(12, 304, "Only learning can say that male goes with man.", anchor="start", size=SMALL)
@@ -463,8 +464,8 @@ def contrastive() -> Drawing:
     d.arrow((left + w / 2, y + 4), (left + w / 2, y + 46), line=4)
     d.text(left + w / 2 + 18, y + 30, "column: which picture is mine?", anchor="start", size=SMALL)
     x -= 2
-    d.text(x, top + 3.05 * h, "+ larger", anchor="start", bold=True)
-    d.text(x, top + 3.45 * h, "− smaller", anchor="start", bold=True)
+    for i, line in enumerate(("cosine:", "+ larger", "− smaller")):
+        d.text(x, top + 2.85 * h + 30 * i, line, anchor="start", bold=True)
     return d
 
 
@@ -483,11 +484,12 @@ def parts() -> Drawing:
     d.arrow((374, 34), (408, 34))
     d.cells(410, 10, 110, 48, 8, 6)
     d.text(532, 34, "77 rows", anchor="start", size=SMALL)
-    d.arrow((465, 60), (465, 92), (300, 92), (300, 148))
+    d.arrow((465, 60), (465, 92), (300, 92), (300, 172))
     d.text(316, 112, "cross-attention", anchor="start", size=SMALL)
     d.cells(14, 168, 84, 84, 6, 6, fill=GREY, hatch=True)
     d.text(56, 148, "latents", size=SMALL)
-    d.text(14, 274, "at first noise", size=SMALL, anchor="start")
+    d.text(14, 274, "at first: noise", size=SMALL, anchor="start")
+    d.text(14, 300, "from a seed", size=SMALL, anchor="start")
     d.arrow((98, 210), (206, 210))
     d.path("M208 150 L300 178 L392 150 V270 L300 242 L208 270 Z", fill=WHITE)
     d.path("M208 150 L300 178 L392 150 V270 L300 242 L208 270 Z", fill=ORANGE, pale=0.35, edge=INK)
@@ -495,8 +497,8 @@ def parts() -> Drawing:
     d.arrow((392, 210), (470, 210))
     d.text(430, 190, "noise?", size=SMALL)
     d.box(472, 174, 156, 72, "scheduler", "takes some off", fill=GREEN)
-    d.arrow((500, 246), (500, 312), (150, 312), (150, 214))
-    d.box(230, 294, 180, 36, "next step", size=SMALL)
+    d.arrow((500, 246), (500, 312), (176, 312), (176, 214))
+    d.box(240, 294, 180, 36, "next step", size=SMALL)
     d.arrow((590, 246), (590, 366))
     d.text(580, 345, "last step", anchor="end", size=SMALL)
     d.box(498, 368, 130, 60, "VAE", "unpacks", fill=PURPLE)
@@ -513,12 +515,12 @@ def guidance() -> Drawing:
         4. The formula: empty plus scale times (prompt minus empty). A negative prompt is another
         starting point, so the arrow through the same answer leads in another direction."""
     d = Drawing("Guidance as an arrow", alt, 430)
-    x, y, dx, dy = 84, 232, 124, -38
+    x, y, dx, dy = 84, 232, 118, -38
     px, py = x + dx, y + dy
     nx, ny = px - 24, py + 120
     d.text(14, 22, "answers of the U-Net", anchor="start", bold=True)
     d.arrow((nx, ny), (px + 24 * 1.05, py - 120 * 1.05), colour=VERMILION, dash=True, line=4)
-    d.arrow((x, y), (x + 4.25 * dx, y + 4.25 * dy), line=5)
+    d.arrow((x, y), (x + 4.5 * dx, y + 4.5 * dy), line=5)
     for scale in range(5):
         at = (x + scale * dx, y + scale * dy)
         d.circle(*at, 13, fill=(BLUE, GREEN)[scale] if scale < 2 else WHITE, line=3)
@@ -581,8 +583,8 @@ def mix() -> Drawing:
     alt = f"""Two ways from the vector of {one} to that of {two}, both of length 1, which are {wide}
         degrees apart in the shipped model. Mix, the straight way, cuts the corner: halfway the
         vector has length {half:.2f}. Slerp goes on the arc and keeps the length 1.00."""
-    d = Drawing("The straight way and the arc", alt, 400)
-    ox, oy, r = 70, 350, 310
+    d = Drawing("The straight way and the arc", alt, 392)
+    ox, oy, r = 60, 366, 330
 
     def at(degree, length=1.0):
         turned = radians(degree)
@@ -605,11 +607,42 @@ def mix() -> Drawing:
     d.path(f"M{near[0]:.1f} {near[1]:.1f} A62 62 0 0 1 {far[0]:.1f} {far[1]:.1f}", edge=INK)
     x1, y1 = at(30, 0.29)
     d.text(x1, y1, f"{wide}°", size=SMALL, halo=True)
-    d.text(320, 22, "halfway", bold=True, anchor="start")
-    d.circle(331, 56, 11, fill=BLUE)
-    d.text(352, 56, "slerp, on the arc: length 1.00", anchor="start", size=SMALL)
-    d.box(321, 80, 20, 20, fill=VERMILION, pale=1, round=0)
-    d.text(352, 90, f"mix, straight: length {half:.2f}", anchor="start", size=SMALL)
+    d.text(310, 300, "halfway", bold=True, anchor="start")
+    d.circle(321, 333, 11, fill=BLUE)
+    d.text(342, 333, "slerp, on the arc: length 1.00", anchor="start", size=SMALL)
+    d.box(311, 355, 20, 20, fill=VERMILION, pale=1, round=0)
+    d.text(342, 365, f"mix, straight: length {half:.2f}", anchor="start", size=SMALL)
+    return d
+
+
+@drawing("weight")
+def weight() -> Drawing:
+    """The weight of a word, on its row."""
+    prompt, w = "a red heart", 1.5
+    words = [word for word, _ in tokens(prompt)[:5]]
+    alt = f"""The weight of a word, by the rule “toward the empty prompt”: (red:{w}) in “{prompt}”. Only the row of red is changed. It lies on a line that starts at the row in the same place
+        of the empty prompt: weight 0 is that row, weight 1 is the row as it was, and {w} goes on
+        in the same direction. All other rows stay as they are."""
+    d = Drawing("The weight of a word", alt, 344)
+    red = words.index("red")
+    d.text(14, 22, f"a (red:{w}) heart", anchor="start", bold=True)
+    for i, word in enumerate([*words, "pad"]):
+        y = 46 + 40 * i
+        d.text(66, y + 16, word, anchor="end", size=SMALL, bold=i == red)
+        d.cells(76, y, 132, 32, 6, fill=VERMILION if i == red else fill_of(word))
+        d.text(218, y + 16, "changed" if i == red else "as it was", anchor="start", size=SMALL,
+               bold=i == red)  # fmt: skip
+    y = 46 + 40 * red
+    d.box(73, y - 3, 138, 38, fill="none", pale=1, line=4, round=3)
+    x0, y0, dx, dy = 370, 214, 128, -62
+    d.arrow((x0, y0), (x0 + 1.9 * dx, y0 + 1.9 * dy), line=5)
+    for at, label in ((0, "0"), (1, "1"), (w, f"{w}")):
+        px, py = x0 + at * dx, y0 + at * dy
+        d.circle(px, py, 12, fill={0: WHITE, 1: BLUE}.get(at, VERMILION), line=3)
+        d.text(px + 10, py + 36, label, bold=True, size=BIG)
+    d.text(x0 + 34, y0 + 36, "empty prompt’s row", anchor="start", size=SMALL)
+    d.text(x0 + dx - 18, y0 + dy - 22, "its row", anchor="end", size=SMALL)
+    d.box(14, 296, WIDTH - 28, 40, "empty + weight × (row − empty)", fill=YELLOW, bold=True)
     return d
 
 
