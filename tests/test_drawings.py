@@ -182,6 +182,17 @@ def test_put(cell) -> None:
     assert place.problems({"cells": [cell]}) == []
 
 
+def test_put_after_a_paragraph(cell) -> None:
+    cell["source"] = ["First.\n", "\n", "Second.\n", "\n", "Third."]
+    place.put(cell, "bpe", b"png", after="Second")
+    text = "".join(cell["source"])
+    assert [part[:9] for part in text.split("\n\n")] == ["First.", "Second.", "![How byt", "Third."]
+    place.put(cell, "mix", b"png", after="Third")
+    assert "".join(cell["source"]).endswith("(attachment:mix.png)")
+    with pytest.raises(ValueError, match="cell one holds 'Fourth' 0 times"):
+        place.put(cell, "rows", b"png", after="Fourth")
+
+
 def test_put_again_changes_the_picture_and_nothing_else(cell) -> None:
     place.put(cell, "bpe", b"png")
     before = str(cell)

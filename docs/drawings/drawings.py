@@ -620,9 +620,10 @@ def weight() -> Drawing:
     """The weight of a word, on its row."""
     prompt, w = "a red heart", 1.5
     words = [word for word, _ in tokens(prompt)[:5]]
-    alt = f"""The weight of a word, by the rule “toward the empty prompt”: (red:{w}) in “{prompt}”. Only the row of red is changed. It lies on a line that starts at the row in the same place
-        of the empty prompt: weight 0 is that row, weight 1 is the row as it was, and {w} goes on
-        in the same direction. All other rows stay as they are."""
+    alt = f"""The weight of a word, by the rule “toward the empty prompt”: (red:{w}) in “{prompt}”.
+        Only the row of red is changed. It lies on a line that starts at the row in the same place
+        of the empty prompt: weight 0 is that row, weight 1 is the row as it was, and {w} goes on in
+        the same direction. All other rows stay as they are."""
     d = Drawing("The weight of a word", alt, 344)
     red = words.index("red")
     d.text(14, 22, f"a (red:{w}) heart", anchor="start", bold=True)

@@ -5,8 +5,9 @@
     python docs/drawings/place.py check notebooks/*.ipynb
 
 An attachment travels inside the notebook, so it is also seen where a notebook was copied alone.
-``put`` writes the picture at the end of the cell (``--top``: at its beginning), or anew where the
-cell has it already. ``refresh`` writes anew what is there. Both need resvg-py, ``check`` does not.
+``put`` writes the picture at the end of the cell (``--top``: at its beginning, ``--after WORDS``:
+after the paragraph with these words), or anew where the cell has it already. ``refresh`` writes
+anew what is there. Both need resvg-py, ``check`` does not.
 
 PNG bytes may differ between versions of the renderer, so ``check`` compares what cannot: the
 picture's alt text with the drawing's, and two SHA-256 that ``put`` left in the cell's metadata,
@@ -62,11 +63,18 @@ def write(notebook: Path, content: dict) -> None:
     notebook.write_text(text, encoding="utf-8")
 
 
-def put(cell: dict, name: str, png: bytes, *, top: bool = False) -> None:
+def put(cell: dict, name: str, png: bytes, *, top: bool = False, after: str = "") -> None:
     """Put a rendered drawing into a text cell, or put it there anew.
 
+    Args:
+        cell: of the notebook, as JSON has it.
+        name: of the drawing.
+        png: what it was rendered to.
+        top: put it before the text, and not after it.
+        after: put it after the paragraph with these words.
+
     Raises:
-        ValueError: no such drawing, or the cell is not a text cell.
+        ValueError: no such drawing, the cell is not a text cell, or ``after`` is not in it once.
     """
     svg = svg_of(name)
     if cell["cell_type"] != "markdown":
@@ -77,7 +85,11 @@ def put(cell: dict, name: str, png: bytes, *, top: bool = False) -> None:
     for found in reversed(places):
         source = source[: found.start()] + image + source[found.end() :]
     if not places:
-        source = f"{image}\n\n{source}" if top else f"{source.rstrip()}\n\n{image}"
+        if source.count(after) != 1 and after:
+            raise ValueError(f"cell {cell.get('id')} holds {after!r} {source.count(after)} times.")
+        end = source.find("\n\n", source.find(after)) if after else -1
+        before, rest = (source[:end], source[end:]) if end >= 0 else (source.rstrip(), "")
+        source = f"{image}\n\n{source}" if top else f"{before}\n\n{image}{rest}"
     cell["source"] = source.splitlines(keepends=True)
     data = b64encode(png).decode("ascii")
     cell.setdefault("attachments", {})[f"{name}.png"] = {"image/png": data}
@@ -127,6 +139,7 @@ def main() -> None:
     one.add_argument("notebook", type=Path)
     one.add_argument("cell", help="the cell's id")
     one.add_argument("--top", action="store_true", help="before the text, not after it")
+    one.add_argument("--after", default="", metavar="WORDS", help="after this paragraph")
     for verb, text in (("refresh", "render again what is placed"), ("check", "compare")):
         many = verbs.add_parser(verb, help=text)
         many.add_argument("notebooks", type=Path, nargs="+")
@@ -146,7 +159,7 @@ def main() -> None:
             parser.error(f"{arguments.notebook} has no cell {arguments.cell!r}.")
         try:
             picture = png(svg_of(arguments.name))
-            put(cells[0], arguments.name, picture, top=arguments.top)
+            put(cells[0], arguments.name, picture, top=arguments.top, after=arguments.after)
         except ValueError as error:
             parser.error(str(error))
         write(arguments.notebook, content)
