@@ -96,6 +96,8 @@ def test_there_is_one_file_for_each_drawing() -> None:
     assert sorted(DRAWINGS) == sorted(NAMES)
     assert len([name for name in NAMES if not name.startswith("way-")]) >= 13
     assert {f"way-{notebook}" for notebook in HERE} < set(NAMES)
+    listed = re.findall(r"^\| `([\w-]+)`", (FOLDER / "README.md").read_text("utf-8"), re.MULTILINE)
+    assert sorted(listed) == sorted(name for name in NAMES if not name.startswith("way-"))
 
 
 @pytest.mark.parametrize("name", sorted(DRAWINGS))
@@ -250,7 +252,7 @@ def test_notebooks_show_the_drawings_as_they_are(path) -> None:
 
 
 def test_rendered() -> None:
-    """Where the renderer is installed: twice the size in pixels, and a small file."""
+    """Where the renderer is installed: as wide as it is to be shown, and a small file."""
     pytest.importorskip(
         "resvg_py", reason="resvg-py renders drawings; see training/requirements.txt"
     )

@@ -13,7 +13,9 @@ from drawings import DRAWINGS
 from pen import font_file
 
 FOLDER = Path(__file__).parent
-SCALE = 2  # pixels of the PNG for one unit
+# Pixels of the PNG for one unit. Markdown shows a picture with as many pixels as it has, where the
+# column has room: 800 of them stand well in a notebook, and are enough for a phone's fine screen.
+SCALE = 1.25
 
 
 def png(svg: str) -> bytes:
