@@ -62,11 +62,10 @@ HERE = {1: (1, 1), 2: (2, 4), 3: (3, 3), 4: (4, 4), 5: (4, 4), 6: (5, 5)}
 @drawing("way-6", 6)
 def way(notebook: int = 0) -> Drawing:
     """From prompt to picture; the stages of a notebook are marked."""
-    alt = """The way from a prompt to a picture, in five stages. 1: the prompt is cleaned and cut
-        into tokens, 77 ids. 2: each id picks its row of the token table, and the row of its
-        position is added: 77 rows of numbers. 3: in the layers each row reads the rows before it.
-        4: outputs: all 77 rows, or one pooled or projected vector. 5: the U-Net reads the rows and
-        draws, the VAE unpacks a picture: a red heart."""
+    alt = """The way from a prompt to a picture, in five stages: tokenize into 77 ids; look up 77
+        rows, token row plus position row; layers, in which rows read earlier rows; outputs, all
+        rows or one pooled or projected vector; the U-Net draws from the rows and the VAE unpacks
+        the picture, a red heart."""
     pitch, top, x, w, right = 80, 62, 70, 290, 400
     if notebook:
         first, last = HERE[notebook]
@@ -115,14 +114,12 @@ def bpe() -> Drawing:
     ids = {n: clip().tokenizer.convert_tokens_to_ids(names[n]) for n in tops}
 
     def said(piece):
-        return piece.replace("</w>", " with its end mark")
+        return piece.replace("</w>", " with the end mark")
 
-    alt = f"""How byte-pair encoding cuts the word {word}, as a tree. Above stand its {len(word)}
-        bytes, each with its symbol; the last symbol carries the end-of-word mark. Neighbours are
-        joined, the pair that was learned first goes first:
-        {"; ".join(f"{said(piece)} (merge {rank})" for _, _, piece, rank in merges)}. Then no pair
-        is in the list any more, and {len(tops)} tokens are left:
-        {" and ".join(f"{said(names[n])} (id {ids[n]})" for n in tops)}."""
+    alt = f"""How byte-pair encoding cuts the word {word}, as a tree from its {len(word)} bytes
+        down. Of all neighbours the pair that was learned first is joined first:
+        {", then ".join(piece.replace("</w>", "") for _, _, piece, _ in merges)}.
+        {len(tops)} tokens are left: {" and ".join(f"{said(names[n])} (id {ids[n]})" for n in tops)}."""
     left, pitch, top, step = 34, 59, 136, 60
     x, level = [left + i * pitch for i in range(len(symbols))], [0] * len(symbols)
     x[-1] += 14  # its end mark makes it wide
@@ -159,11 +156,10 @@ def row_sum() -> Drawing:
     prompt, columns = "a red heart", 5
     shown = [0, 1, 2, 3, 4, 5, 76]
     table = tokens(prompt)
-    alt = f"""What goes into the first layer, for “{prompt}”. Each id picks one row of the token
-        table; the row of its position, 0 to 76, is added number by number. The sum is the row that
-        goes into the first layer. End and padding have the same id and the same token row, but
-        other positions. Of each row of the shipped model {columns} numbers are shown, those in
-        which position rows differ most; the larger, the darker."""
+    alt = f"""What goes into the first layer, for “{prompt}”: each id picks its row of the token
+        table, and the row of its position, 0 to 76, is added number by number. End and padding have
+        the same id and token row, but other positions. Shown are the {columns} numbers of each row
+        of the shipped model in which position rows differ most; darker is larger."""
     values = [part.tolist() for part in rows_in(prompt, columns)]
     high = max(abs(v) for part in values for i in shown for v in part[i])
 
@@ -202,11 +198,9 @@ def row_sum() -> Drawing:
 @drawing("layer")
 def layer() -> Drawing:
     """One layer: attention and MLP, each added to the rows."""
-    alt = """One layer of the text encoder. The rows run straight through, from left to right; two
-        branches are added to them. First branch: layer norm 1, then attention, in which every row
-        collects from itself and the rows before it. Second branch: layer norm 2, then the MLP,
-        which works on each row alone. Rows of the same shape come out, and go into the next
-        layer."""
+    alt = """One layer of the text encoder. The rows run straight through, and two branches are
+        added to them: layer norm 1 and attention, in which each row reads itself and earlier rows;
+        then layer norm 2 and the MLP, which works on each row on its own."""
     d = Drawing("One layer", alt, 388)
     main, y = 80, 302
     d.line((80, main), (262, main), line=6)
@@ -245,12 +239,10 @@ def masks() -> Drawing:
     prompt, n, cell, left, top = "a red heart", 7, 46, 112, 106
     words = [word for word, _ in tokens(prompt)[:n]]
     real = words.index("end") + 1
-    alt = f"""Which row may look at which, for “{prompt}” and {n - real} places of padding. A line
-        is the token that looks, a column the token that is looked at. The causal mask, always on,
-        leaves the diagonal and what lies left of it: a triangle. The attention mask, 1 for the
-        prompt and 0 for padding, closes the columns of the padding too. It takes away only
-        {sum(range(1, n - real + 1))} looks, marked with a cross, all in the lines of the padding:
-        the rows of the prompt could not see the padding anyway."""
+    alt = f"""Which row may look at which, for “{prompt}” and {n - real} places of padding. The
+        causal mask leaves the triangle of what is not in the future. The attention mask takes only
+        {sum(range(1, n - real + 1))} looks more, marked with a cross, all from padding to padding:
+        the rows of the prompt could not see padding anyway."""
     d = Drawing("Causal mask and attention mask", alt, top + n * cell + 14)
 
     def mark(kind, x, y, size):
@@ -294,11 +286,10 @@ def masks() -> Drawing:
 @drawing("outputs")
 def outputs() -> Drawing:
     """The three outputs, and who reads each."""
-    alt = """The three outputs of the text encoder, and who reads each. last_hidden_state: all 77
-        rows after the final layer norm; the U-Net of Stable Diffusion 1 and 2 reads it.
-        pooler_output, called pooled: one of these rows, that of the first end-of-text token; FLUX
-        reads it. text_embeds, called projected: the pooled row times one matrix; search reads it,
-        to compare texts with pictures. SDXL reads that of its second encoder."""
+    alt = """The three outputs of the text encoder, and who reads each. The U-Net of Stable
+        Diffusion 1 and 2 reads last_hidden_state, all 77 rows after the final layer norm. FLUX
+        reads pooler_output, the row of the first end token. Search reads text_embeds, that row
+        times one matrix, and so does SDXL from its second encoder."""
     words = [word for word, _ in tokens("a red heart")[:6]]
     d = Drawing("The three outputs", alt, 404)
     top, pitch, x, w, mid = 48, 34, 64, 140, 318
@@ -333,11 +324,10 @@ def outputs() -> Drawing:
 def attention() -> Drawing:
     """77 rows into cross-attention."""
     words = [word for word, _ in tokens("a red heart")[:6]]
-    alt = """How the 77 rows enter the U-Net, by cross-attention. One place of the latents asks,
-        with a query. Every row offers a key and a value: start, a, red, heart, end and all the
-        padding rows, as no mask hides them. A softmax turns the match of query and keys into shares
-        that add up to 1; here the rows of red and heart get most, an example that was made up. The
-        values, mixed in these shares, go back to the place that asked."""
+    alt = """How 77 rows enter the U-Net, by cross-attention. One place of the latents asks with a
+        query, and every row, padding too, offers a key and a value. The match gives shares that add
+        up to 1, here most for red and heart, an example; the values go back to the place in these
+        shares."""
     d = Drawing("Cross-attention", alt, 424)
     cell, gx, gy = 20, 30, 66
     d.text(gx + 80, 22, "latents", bold=True)
@@ -372,10 +362,10 @@ def attention() -> Drawing:
 @drawing("windows")
 def windows() -> Drawing:
     """A prompt longer than 77, in windows."""
-    alt = """How programs encode a prompt that is too long for CLIP, here 150 tokens. It is cut into
-        windows of 75 tokens. Each window gets its own start and end, 77 tokens, and goes through
-        the text encoder by itself: two runs, which see nothing of each other. The two times 77 rows
-        are put one after the other. Cross-attention of the U-Net takes all 154."""
+    alt = """How programs encode a prompt of 150 tokens. It is cut into two windows of 75; each gets
+        its own start and end and goes through the text encoder by itself, so that neither sees the
+        other. The two times 77 rows are put one after the other, and cross-attention takes all
+        154."""
     d = Drawing("Windows for a long prompt", alt, 458)
     d.text(320, 22, "a long prompt: 150 tokens", bold=True)
     for x, fill, hatch in ((20, BLUE, False), (320, GREEN, True)):
@@ -401,12 +391,9 @@ def windows() -> Drawing:
 @drawing("cancel")
 def cancel() -> Drawing:
     """How tokens cancel in man X - man + woman."""
-    alt = """Two sums, written in tokens with their ids. First: man farmer minus man plus woman. The
-        token man stands there once with plus and once with minus, so it cancels, as in school
-        algebra. Woman and farmer are left, which are the tokens of the answer. No meaning is
-        needed. Second: man farmer minus male plus female. No token stands there twice, so nothing
-        cancels. The answer woman farmer can only come from learning that male goes with man and
-        female with woman."""
+    alt = """Two sums in tokens with their ids. In man farmer − man + woman the token man cancels,
+        and the tokens of woman farmer are left: no meaning is needed. In man farmer − male + female
+        nothing cancels; only learning can say that male goes with man."""
     d = Drawing("How tokens cancel", alt, 330)
 
     def line(y, minus, plus, works):
@@ -440,11 +427,10 @@ def contrastive() -> Drawing:
     """The n x n table of contrastive learning."""
     pairs = [("red", "heart", VERMILION), ("blue", "circle", BLUE), ("green", "square", GREEN),
              ("yellow", "star", YELLOW)]  # fmt: skip
-    alt = """How CLIP learns, as a table of 4 by 4. Each row is a picture, each column a caption:
-        red heart, blue circle, green square, yellow star. Every cell is the cosine of a picture and
-        a caption. On the diagonal stand the true pairs, marked plus: training makes their cosine
-        larger. All other cells are marked minus: smaller. Each row asks which caption is mine, each
-        column asks which picture is mine."""
+    alt = """How CLIP learns, as a table of four pictures, the rows, and their four captions, the
+        columns: red heart, blue circle, green square, yellow star. Training makes the cosine of the
+        true pairs on the diagonal larger, and all others smaller. Each row asks which caption is
+        mine, each column which picture is mine."""
     left, top, w, h = 138, 84, 94, 74
     d = Drawing("Contrastive learning", alt, top + 4 * h + 66)
     d.text(12, 22, "pictures ↓", anchor="start", size=SMALL)
@@ -472,11 +458,10 @@ def contrastive() -> Drawing:
 @drawing("parts")
 def parts() -> Drawing:
     """The parts of Stable Diffusion."""
-    alt = """The parts of Stable Diffusion. The text encoder turns the prompt into 77 rows. Noise,
-        drawn from a seed, is the first latents. In each step the U-Net reads the latents and, by
-        cross-attention, the 77 rows, and guesses the noise; the scheduler takes a part of it away.
-        The latents go round for the next step. After the last step the VAE unpacks them into the
-        picture, a red heart."""
+    alt = """The parts of Stable Diffusion. The text encoder turns the prompt into 77 rows. In each
+        step the U-Net reads them by cross-attention and guesses the noise in the latents, which are
+        noise from a seed at first, and the scheduler takes some of it off. After the last step the
+        VAE unpacks the latents into the picture, a red heart."""
     d = Drawing("The parts of Stable Diffusion", alt, 446)
     d.box(12, 12, 156, 44, "“a red heart”", fill=YELLOW, round=18)
     d.arrow((168, 34), (196, 34))
@@ -511,9 +496,9 @@ def parts() -> Drawing:
 def guidance() -> Drawing:
     """Guidance as an arrow."""
     alt = """Guidance as an arrow. It starts at the U-Net's answer to the empty prompt, scale 0,
-        leads to its answer to the prompt, scale 1, and goes on in the same direction: scale 2, 3,
-        4. The formula: empty plus scale times (prompt minus empty). A negative prompt is another
-        starting point, so the arrow through the same answer leads in another direction."""
+        leads to its answer to the prompt, scale 1, and goes on in the same direction to 2, 3 and 4:
+        empty + scale × (prompt − empty). A negative prompt is another start, and so gives another
+        direction."""
     d = Drawing("Guidance as an arrow", alt, 430)
     x, y, dx, dy = 84, 232, 118, -38
     px, py = x + dx, y + dy
@@ -539,12 +524,9 @@ def guidance() -> Drawing:
 def new_word() -> Drawing:
     """The row of a new word."""
     last = len(clip().tokenizer) - 1
-    alt = f"""Textual inversion: a new word is one new row. The token table has {last + 1:,} rows,
-        ids 0 to {last}; they are frozen. Below them stands one more row, for the new word. The
-        prompt “a” plus the new word picks its rows, and they go through the text encoder and the
-        U-Net, both frozen. The U-Net's guess of the noise is compared with the noise that was put
-        on a few drawings. The gradient of the error goes all the way back and moves the new row
-        only."""
+    alt = f"""Textual inversion: one new row below the {last + 1:,} rows of the token table, which
+        are frozen. With the row of a it goes through the text encoder and the U-Net, frozen too.
+        The gradient of the error on a few drawings goes back and changes the new row only."""
     d = Drawing("A new word’s row", alt, 430)
     d.text(120, 22, "token table", bold=True)
     d.text(120, 48, "frozen", size=SMALL)
@@ -580,9 +562,9 @@ def mix() -> Drawing:
     one, two = "puppy", "skunk"
     wide = angle(one, two)
     half = cos(radians(wide / 2))
-    alt = f"""Two ways from the vector of {one} to that of {two}, both of length 1, which are {wide}
-        degrees apart in the shipped model. Mix, the straight way, cuts the corner: halfway the
-        vector has length {half:.2f}. Slerp goes on the arc and keeps the length 1.00."""
+    alt = f"""Two ways between the vectors of {one} and {two}, both of length 1 and {wide} degrees
+        apart in the shipped model. Halfway, mix on the straight line has length {half:.2f}, and
+        slerp on the arc has length 1.00."""
     d = Drawing("The straight way and the arc", alt, 392)
     ox, oy, r = 60, 366, 330
 
@@ -620,10 +602,9 @@ def weight() -> Drawing:
     """The weight of a word, on its row."""
     prompt, w = "a red heart", 1.5
     words = [word for word, _ in tokens(prompt)[:5]]
-    alt = f"""The weight of a word, by the rule “toward the empty prompt”: (red:{w}) in “{prompt}”.
-        Only the row of red is changed. It lies on a line that starts at the row in the same place
-        of the empty prompt: weight 0 is that row, weight 1 is the row as it was, and {w} goes on in
-        the same direction. All other rows stay as they are."""
+    alt = f"""The weight of a word, by the rule “toward the empty prompt”: empty + weight × (row −
+        empty). Of “{prompt}” only the row of red is changed, from 0, the empty prompt's row in that
+        place, through 1, its own, to {w}."""
     d = Drawing("The weight of a word", alt, 344)
     red = words.index("red")
     d.text(14, 22, f"a (red:{w}) heart", anchor="start", bold=True)
@@ -654,10 +635,9 @@ def limit() -> Drawing:
     content, room = pieces(text), len(tokens("a")) - 2
     lost = content[room:]
     assert lost == ["very"] * (len(lost) - 1) + ["text"]
-    alt = f"""What fits into one prompt. A row has 77 places: one for start, {room} for the text,
-        one for end. The prompt is the word a, a hundred times very, and text: {len(content)}
-        tokens. The first {room} stay. The last {len(lost)} are cut off, among them the last word,
-        text."""
+    alt = f"""What fits into one prompt. A row has 77 places, {room} of them for text between start
+        and end. Of a, a hundred times very, and text, {len(content)} tokens, the last {len(lost)}
+        are cut off."""
     d = Drawing("Seventy-seven places", alt, 216)
     y = 74
 
@@ -686,11 +666,9 @@ def beginnings() -> Drawing:
     prompts = ["a photo of a cat", "a photo of a dog"]
     both = [tokens(prompt) for prompt in prompts]
     same = next(i for i in range(77) if both[0][i] != both[1][i])
-    alt = f"""Two prompts that begin alike share rows: {prompts[0]}, and {prompts[1]}. Their first
-        {same} tokens are the same, start included, and a row reads only itself and what stands
-        before it. So their first {same} rows are equal. From cat and dog on all rows differ, end
-        and padding too, although those tokens are equal again: they have looked back at cat or
-        dog."""
+    alt = f"""“{prompts[0]}” and “{prompts[1]}” begin with the same {same} tokens, start included,
+        and so their first {same} rows are equal. From cat and dog on all rows differ, those of end
+        and padding too, as they have looked back."""
     d = Drawing("The same beginning, the same rows", alt, 336)
     pitch, left, w = 78, 10, 70
     for row, y, down in ((both[0], 10, 1), (both[1], 286, -1)):
@@ -709,11 +687,9 @@ def beginnings() -> Drawing:
 @drawing("towers")
 def towers() -> Drawing:
     """CLIP's two towers."""
-    alt = """CLIP's two towers. Left: a caption goes through the text encoder; its pooled output is
-        one vector. Right: a picture is cut into square patches, which go through the image encoder;
-        its pooled output is one vector too, perhaps of another width. A projection, one matrix
-        each, brings both to the same width: text_embeds and image_embeds. Only these are compared,
-        by their cosine."""
+    alt = """CLIP's two towers. A caption goes through the text encoder, the patches of a picture
+        through the image encoder; each gives one pooled vector. A projection, one matrix each,
+        brings both to the same width, and the cosine compares text_embeds and image_embeds."""
     d = Drawing("CLIP’s two towers", alt, 426)
     for x, name, embeds, wide, fill in (
         (140, "text encoder", "text_embeds", 5, BLUE),
