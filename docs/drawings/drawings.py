@@ -119,7 +119,8 @@ def bpe() -> Drawing:
     alt = f"""How byte-pair encoding cuts the word {word}, as a tree from its {len(word)} bytes
         down. Of all neighbours the pair that was learned first is joined first:
         {", then ".join(piece.replace("</w>", "") for _, _, piece, _ in merges)}.
-        {len(tops)} tokens are left: {" and ".join(f"{said(names[n])} (id {ids[n]})" for n in tops)}."""
+        {len(tops)} tokens are left:
+        {" and ".join(f"{said(names[n])} (id {ids[n]})" for n in tops)}."""
     left, pitch, top, step = 34, 59, 136, 60
     x, level = [left + i * pitch for i in range(len(symbols))], [0] * len(symbols)
     x[-1] += 14  # its end mark makes it wide
