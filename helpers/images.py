@@ -117,7 +117,9 @@ def _pixel_values(clip: Clip, images: Any) -> torch.Tensor:
         shrink(as_rgb(image), side, crop=getattr(processor, "do_center_crop", False))
         for image in images
     ]
-    prepared = processor(images=pictures, return_tensors="pt")["pixel_values"]
+    # said, because transformers 4 takes a picture one pixel high for one with its colours first
+    prepared = processor(images=pictures, input_data_format="channels_last", return_tensors="pt")
+    prepared = prepared["pixel_values"]
     return prepared.to(device=weight.device, dtype=weight.dtype)
 
 

@@ -316,6 +316,13 @@ def test_randomize() -> None:
     assert torch.equal(randomize(constant, 2), constant)
 
 
+def test_the_noise_is_torchs_and_is_added() -> None:
+    a = random((3, 8), seed=1)
+    noise = torch.randn(3, 8, generator=torch.Generator().manual_seed(7))
+    spread = a.std(dim=-1, correction=0, keepdim=True)
+    torch.testing.assert_close(randomize(a, 0.5, seed=7), a + 0.5 * spread * noise)
+
+
 def test_the_noise_is_the_same_whatever_the_defaults() -> None:
     expected = randomize(ROW, 1, seed=0)
     assert torch.equal(randomize(ROW, 1), expected)
@@ -495,6 +502,35 @@ BAD: list[tuple[Callable[[], object], type[Exception], str]] = [
 def test_bad_input(call: Callable[[], object], error: type[Exception], says: str) -> None:
     with pytest.raises(error, match=says):
         call()
+
+
+@pytest.mark.parametrize(
+    ("call", "names"),
+    [
+        (add, ["a", "b"]),
+        (subtract, ["a", "b"]),
+        (lambda a: scale(a, 1), ["a"]),
+        (lambda a: shift(a, 1), ["a"]),
+        (lambda a, b: mix(a, b, 0.5), ["a", "b"]),
+        (lambda a, b: slerp(a, b, 0.5), ["a", "b"]),
+        (lambda a: randomize(a, 1), ["a"]),
+        (normalize, ["a"]),
+        (cosine_similarity, ["a", "b"]),
+        (lambda a, b: nearest(a, b, 1), ["query", "candidates"]),
+        (analogy, ["start", "minus", "plus"]),
+        (remove_direction, ["a", "direction"]),
+    ],
+)
+def test_every_tensor_is_called_by_its_name(call: Callable, names: list[str]) -> None:
+    for place, name in enumerate(names):
+        tensors = [ROWS] * len(names)
+        tensors[place] = None
+        with pytest.raises(TypeError, match=rf"^{name} is None\."):
+            call(*tensors)
+        tensors[place] = ROWS[:, :7]
+        if len(names) > 1:
+            with pytest.raises(ValueError, match=rf"\b{name} has 7\b"):
+                call(*tensors)
 
 
 def test_numbers_may_come_from_tensors_and_numpy() -> None:

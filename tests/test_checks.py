@@ -219,6 +219,16 @@ PICTURES: list[Case] = [
         "pixel_values must have shape (n, 3, 64, 64), not (3, 64, 64).",
     ),
     (
+        lambda c: embed_images(c, PIXELS[:0]),
+        ValueError,
+        "pixel_values must have shape (n, 3, 64, 64), not (0, 3, 64, 64).",
+    ),
+    (
+        lambda c: embed_images(c, PIXELS[..., 1:]),
+        ValueError,
+        "pixel_values must have shape (n, 3, 64, 64), not (1, 3, 64, 63).",
+    ),
+    (
         lambda c: embed_images(c, PIXELS / 0),
         ValueError,
         "pixel_values hold NaN or infinity; look for the step that made them.",

@@ -42,6 +42,15 @@ def test_shapes(any_clip, embedded) -> None:
     assert detokenize(any_clip, e) == TEXTS
 
 
+def test_what_is_printed(clip) -> None:
+    d = clip.text_config.hidden_size
+    e = embed(clip, "a")
+    rows = "input_ids (1, 77), attention_mask (1, 77)"
+    state = f"last_hidden_state (1, 77, {d}), pooler_output (1, {d})"
+    assert repr(e) == f"Embeddings({state}, text_embeds (1, {d}), {rows})"
+    assert repr(replace(e, text_embeds=None)) == f"Embeddings({state}, text_embeds None, {rows})"
+
+
 def test_by_hand_forward_equals_the_library(any_clip, embedded) -> None:
     e = embedded
     by_hand = encode_text(any_clip.inner, e.input_ids[:2, :20])

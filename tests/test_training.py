@@ -30,11 +30,12 @@ FLOORS = [
     ["captions", "measuring", "muon", "loop"],
     ["artwork"],
     ["clip"],
-    ["diffusion"],
+    ["diffusion", "sampler"],
 ]
 SCRIPTS = [
     "artwork.build", "artwork.sprites", "clip.train", "clip.evaluate",
     "diffusion.vae", "diffusion.unet", "diffusion.evaluate",
+    "sampler.vae", "sampler.unet", "sampler.evaluate",
 ]  # fmt: skip
 MODULES = [*(ROOT / "training").glob("*.py"), *(ROOT / "training").glob("*/*.py")]
 
