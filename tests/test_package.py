@@ -87,8 +87,8 @@ def test_imports_run_one_way() -> None:
     for path in MODULES:
         if path.stem == "__init__":
             continue
-        order = [*ALONE, *ORDER, *COMMANDS]
-        below = order[: order.index(path.stem)] if path.stem in [*ORDER, *COMMANDS] else []
+        order = [*ORDER, *ALONE, *COMMANDS]
+        below = [] if path.stem in (*ALONE, LOWEST) else order[: order.index(path.stem)]
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.ImportFrom) and node.level:
                 assert path.stem != LOWEST
