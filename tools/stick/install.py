@@ -13,6 +13,7 @@ from pathlib import Path
 
 STICK = Path(__file__).resolve().parent
 REPOSITORY, WHEELS = "from-prompt-to-embedding", "wheels"
+BUILDER = "editables"  # hatchling wants it for pip install --editable
 
 
 def systems(wheels):
@@ -32,17 +33,23 @@ def run(*command):
     # the settings of this computer's pip may name an index, and there is no network
     code = subprocess.run(command, env={**os.environ, "PIP_CONFIG_FILE": os.devnull}).returncode
     if code:
-        there = "\n  ".join(systems(STICK / WHEELS)) or "nothing"
-        sys.exit(
-            f"\nThat did not work. This is Python {platform.python_version()} on "
-            f"{platform.system()} ({platform.machine()}); this folder has packages for\n  {there}"
-        )
+        sys.exit(f"\nThat did not work. {what_fits()}")
+
+
+def what_fits():
+    """This Python, and those that there are packages for."""
+    there = "\n  ".join(systems(STICK / WHEELS)) or "nothing"
+    return (
+        f"This is Python {platform.python_version()} on {platform.system()} "
+        f"({platform.machine()}); this folder has packages for\n  {there}"
+    )
 
 
 def main():
     """Copy, make an environment, fill it, look whether all is well."""
-    if sys.version_info[:2] < (3, 11):
-        sys.exit(f"Python 3.11 or newer is needed, and this is {platform.python_version()}.")
+    mine = f"Python {sys.version_info[0]}.{sys.version_info[1]},"
+    if not any(name.startswith(mine) for name in systems(STICK / WHEELS)):
+        sys.exit(f"No packages for this one. {what_fits()}")
     target = Path(sys.argv[1] if len(sys.argv) > 1 else Path.home() / REPOSITORY).resolve()
     if not (target / "pyproject.toml").exists():
         if target.exists() and any(target.iterdir()):
@@ -63,9 +70,8 @@ def main():
     programs = target / ".venv" / ("Scripts" if os.name == "nt" else "bin")
     python = str(programs / "python")
     pip = (python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-index")
-    run(
-        *pip, "--find-links", str(STICK / WHEELS), "--requirement", str(target / "requirements.txt")
-    )
+    find = ("--find-links", str(STICK / WHEELS))
+    run(*pip, *find, "--requirement", str(target / "requirements.txt"), BUILDER)
     run(*pip, "--no-deps", "--no-build-isolation", "--editable", str(target))
     run(python, "-c", "import matplotlib.font_manager")
     (target / ".venv" / ".ready").touch()  # so make, where there is one, does not install again

@@ -2,9 +2,10 @@
 
     python tools/stick/make.py [FOLDER]
 
-It holds the repository as it is committed, its pages if ``make notebooks`` has made them, the wheels
-of the pinned packages for this system and this Python, and ``install.py``. Run again on another
-system, with the same folder, it adds that system's wheels.
+It holds the repository as it is committed, its pages if ``make notebooks`` has made them, the
+wheels of the pinned packages for this system and this Python, and ``install.py``. Run again with
+another Python or on another system, and the same folder, it adds the wheels for those. It needs
+nothing but git and that Python's pip.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from install import REPOSITORY, WHEELS, systems
+from install import BUILDER, REPOSITORY, WHEELS, systems
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 README = """From Prompt to Embedding, without a network
@@ -31,15 +32,18 @@ Linux, macOS: open a terminal in this folder and type
 Windows:
     py install.py
 
-That copies the series to {repository} in your home folder, installs what it needs there, and looks
-whether all is well. It takes some minutes. Its last lines say how to start.
+It copies the series into your home folder, installs what it needs there, and
+looks whether all is well. That takes some minutes. The last lines say how to
+start. Another place: install.py FOLDER
 
-from-prompt-to-embedding/build/html   the notebooks as pages, to read without installing (if made)
-models/                               room for checkpoints; see "Real checkpoints" in the README
+{repository}/build/html
+    the notebooks as pages, to read without installing (if they were made)
+models
+    room for checkpoints: python -m helpers fetch sd1 --to models/sd1
 
-To add another system: bring this stick to such a computer that has a network, and the repository,
-and type there
-    python tools/stick/make.py THIS-FOLDER
+To add another Python or another system: on such a computer, with a network and
+a clone of the repository, type in the clone
+    python3 tools/stick/make.py THIS-FOLDER
 """
 
 
@@ -68,7 +72,7 @@ def wheels(stick: Path) -> None:
     print("Fetching wheels; pip prints nothing for some minutes.", flush=True)
     pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
     pip += ["--only-binary=:all:", "--dest", str(stick / WHEELS)]
-    subprocess.run([*pip, "--requirement", str(ROOT / "requirements.txt")], check=True)
+    subprocess.run([*pip, "--requirement", str(ROOT / "requirements.txt"), BUILDER], check=True)
 
 
 def papers(stick: Path) -> None:
@@ -97,9 +101,7 @@ def main() -> None:
     repository(stick)
     wheels(stick)
     papers(stick)
-    print(
-        f"{stick}: {size(stick.rglob('*'))}, of which wheels {size((stick / WHEELS).iterdir())}, for"
-    )
+    print(f"{stick}: {size(stick.rglob('*'))}, {size((stick / WHEELS).iterdir())} of it wheels for")
     print("\n".join(f"  {name}" for name in systems(stick / WHEELS)))
     print("Copy all of it onto the stick. READ-ME-FIRST.txt says the rest.")
 
