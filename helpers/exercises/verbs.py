@@ -18,7 +18,9 @@ _hints_given: dict[str, int] = {}
 
 
 def check(exercise: str, answer: Any = ..., seen: Any = None, *, clip: Any = None) -> None:
-    """Print what is to be said of an answer; neither raise nor tell what is right.
+    """Print whether an answer is right, or what is wrong with it; never what is right.
+
+    It never raises an error.
 
     Args:
         exercise: "0.2", as its heading says; "0.a" for a prediction.
@@ -45,7 +47,7 @@ def check(exercise: str, answer: Any = ..., seen: Any = None, *, clip: Any = Non
 
 
 def hint(exercise: str) -> None:
-    """Print the next hint of an exercise; after the last one they start again."""
+    """Print a hint, and a further one with each call; after the last they start again."""
     found = _find(exercise)
     if isinstance(found, str):
         _say(found)
@@ -59,7 +61,7 @@ def hint(exercise: str) -> None:
 
 
 def solution(exercise: str) -> None:
-    """Print the solution of an exercise: code that can stand in place of ``answer = ...``."""
+    """Print the solution: code that can stand in place of the dots."""
     found = _find(exercise)
     if isinstance(found, str):
         _say(found)
