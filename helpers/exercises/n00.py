@@ -98,7 +98,7 @@ def projected_sum(clip: Any) -> Any:
 
 def nearer(gaps: Any) -> str | None:
     """A or B if a picture is much nearer to the first or second of two, else C."""
-    one, other = gaps
+    one, other = map(float, gaps)
     return "A" if one < other / 2 else "B" if other < one / 2 else "C" if one + other >= 0 else None
 
 
@@ -109,7 +109,7 @@ def larger(gaps: Any) -> str | None:
 
 def share(solved: Any) -> str | None:
     """A, B, C for the lower, middle and upper third of (solved, tried)."""
-    right, tried = solved
+    right, tried = map(float, solved)
     return "A" if right * 3 < tried else "C" if right * 3 > tried * 2 else "B"
 
 
