@@ -40,6 +40,9 @@ def main(arguments: list[str] | None = None) -> int:
     except CheckpointError as error:
         print(error.args[0], file=sys.stderr)
         return 1
+    except BrokenPipeError:  # the reader, such as "head", has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except KeyboardInterrupt:
         print("\nStopped. The same command goes on from here.", file=sys.stderr)
         return 130
