@@ -13,7 +13,8 @@ One module for each step of the way, and each imports only from those above it::
     figures        token_strip, heatmap, picture_grid, show
 
 ``arithmetic`` stands beside them: it knows tensors and nothing else. ``checks`` lies below all of
-them and holds what is said to bad input.
+them and holds what is said to bad input. On top are the commands ``python -m helpers doctor``, is
+all well here, and ``python -m helpers fetch``, which downloads beforehand.
 
 Everything public is reachable from here: ``from helpers import load_clip, tokenize, embed``.
 Functions import torch, transformers and the rest when they run, so ``import helpers`` costs

@@ -62,7 +62,7 @@ def load_pipeline(clip: Clip) -> StableDiffusionPipeline:
         from diffusers import StableDiffusionPipeline  # noqa: F401 - loud the first time
 
     try:
-        return _load(clip, *_folder(clip))
+        return _load(clip, *find_pipeline(clip.name, half=clip.dtype.itemsize == 2))
     except CheckpointError as error:
         error.way_out = RESTORE if clip.name == "emoji" else WAY_OUT
         raise
@@ -248,34 +248,52 @@ def _seeds(seeds: Any, n: int) -> list[int]:
 # --- from a CLIP to the folder of its pipeline ----------------------------------------------
 
 
-def _folder(clip: Clip) -> tuple[Path, str | None]:
-    """(folder with model_index.json, variant of its weights), downloaded if it has to be."""
-    if clip.name == "emoji":
+def find_pipeline(name: str, *, half: bool) -> tuple[Path, str | None]:
+    """(folder with ``model_index.json``, variant of its weights), downloaded if it has to be.
+
+    From the Hub come the files that the text side does not have, into the Hugging Face cache.
+
+    Args:
+        name: as in ``load_clip``.
+        half: take the files in half precision, if there are such.
+
+    Raises:
+        CheckpointError: there is none, or it cannot be fetched.
+    """
+    if name == "emoji":
         return Path(__file__).parent / "models" / "emoji-diffusion", None
-    known = CHECKPOINTS.get(clip.name)
+    known = CHECKPOINTS.get(name)
     if known is not None and not known.pipeline_bytes:
         raise CheckpointError(
-            f"{clip.name} is a CLIP alone, without a U-Net to draw pictures; load_clip one of "
+            f"{name} is a CLIP alone, without a U-Net to draw pictures; load_clip one of "
             f"{', '.join(n for n, c in CHECKPOINTS.items() if c.id is None or c.pipeline_bytes)}."
         )
     if known is not None:
-        return _hub_folder(clip, str(known.id), known.revision)
-    folder = Path(clip.name).expanduser()
+        return _hub_folder(half, str(known.id), known.revision)
+    folder = Path(name).expanduser()
     if folder.is_dir():
         folder = folder.parent if folder.name == "text_encoder" else folder
         names = [file.name for file in (folder / "unet").glob("*.safetensors")]
         return folder, "fp16" if names and all(".fp16" in name for name in names) else None
-    return _hub_folder(clip, *clip.name.split("@"))
+    return _hub_folder(half, *name.split("@"))
 
 
-def _hub_folder(clip: Clip, repo: str, revision: str | None = None) -> tuple[Path, str | None]:
-    """The pipeline's files but the text side's, in the Hugging Face cache, fetched if missing.
+def pipeline_files(folder: Path, variant: str | None) -> list[str]:
+    """What of a whole pipeline ``load_pipeline`` reads in this variant; none if it is not whole.
 
-    In half precision if ``clip`` is, and if there are such files.
+    Args:
+        folder: with ``model_index.json``, such as a snapshot in the Hugging Face cache.
+        variant: ``"fp16"``, or None for the plain files.
     """
-    import torch
+    if not _is_whole(folder, variant):
+        return []
+    parts = _parts(folder)
+    files = sorted(file.relative_to(folder).as_posix() for file in folder.glob("*/*"))
+    return [INDEX, *(file for file in files if _is_wanted(file, parts, variant))]
 
-    variants = ("fp16", None) if clip.dtype in (torch.float16, torch.bfloat16) else (None,)
+
+def _hub_folder(half: bool, repo: str, revision: str | None = None) -> tuple[Path, str | None]:
+    variants = ("fp16", None) if half else (None,)
 
     def here() -> Path | None:
         folder = cached(repo, revision, [INDEX])
@@ -283,9 +301,9 @@ def _hub_folder(clip: Clip, repo: str, revision: str | None = None) -> tuple[Pat
 
     def fetch(remote: Remote) -> Path:
         if INDEX not in remote.sizes:
-            raise _no_index(clip.name)
+            raise _no_index(repo)
         folder = download(remote, [INDEX])
-        _check_index(clip.name, folder)  # before gigabytes of another kind are fetched
+        _check_index(repo, folder)  # before gigabytes of another kind are fetched
         parts = _parts(folder)
         for variant in variants:
             files = [f for f in remote.sizes if _is_wanted(f, parts, variant)]

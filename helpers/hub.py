@@ -27,7 +27,7 @@ ROOM = 200_000_000  # bytes left free, so that the machine still works after a d
 
 
 # what reading an answer raises that is no answer of the Hub's
-NOT_THE_HUB = json.JSONDecodeError | UnicodeDecodeError | KeyError | TypeError
+NOT_THE_HUB = (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError)
 
 
 class CheckpointError(OSError, ValueError):
@@ -307,7 +307,7 @@ def _said_plainly(repo: str, error: BaseException) -> CheckpointError:
         what += "try again."
     elif status is not None:
         what = f"{repo}: the Hub itself has trouble ({status}); try again later."
-    elif isinstance(error, errors.FileMetadataError | NOT_THE_HUB):
+    elif isinstance(error, (errors.FileMetadataError, *NOT_THE_HUB)):
         what = (
             f"{repo}: something else answers in the Hub's place, such as the log-in page of a "
             "guest network or a proxy; open any page in a browser, log in, and try again."

@@ -135,7 +135,7 @@ def dead_links(notebook: Any, folder: Path) -> list[str]:
 
 
 def shape_of_the_series(notebook: Any) -> list[str]:
-    """A title first, the time it takes, what was seen and exercises at the end."""
+    """A title first, the time it takes, exercises, and what was seen at the end."""
     first = notebook.cells[0]
     prose = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
     headings = re.findall(r"(?m)^#+ +(.+)$", "\n".join(prose))
@@ -144,7 +144,7 @@ def shape_of_the_series(notebook: Any) -> list[str]:
         complaints.append("it does not begin with a title")
     if not re.search(r"\b(minutes|hour|hours)\b", "\n".join(prose[:3])):
         complaints.append("it does not say how long it takes")
-    for words in (("summary", "what you saw"), ("exercises",)):
+    for words in (("summary", "what you saw"), ("exercise",)):
         if not any(word in heading.lower() for heading in headings for word in words):
             complaints.append(f"it has no heading {' or '.join(words)!r}")
     return complaints

@@ -37,7 +37,7 @@ def names(paths: list[Path]) -> list[str]:
 
 def test_the_series_is_numbered_without_gaps() -> None:
     numbers = [int(path.name[:2]) for path in NOTEBOOKS]
-    assert numbers == list(range(1, len(NOTEBOOKS) + 1))
+    assert numbers == list(range(len(NOTEBOOKS)))  # 0 is the tour, the others go slowly
     assert len(NOTEBOOKS) >= 2
 
 
@@ -76,6 +76,47 @@ def test_links_to_the_next(path: Path) -> None:
         cells = nbformat.read(path, as_version=4).cells
         prose = [cell.source for cell in cells if cell.cell_type == "markdown"]
         assert any(f"]({NOTEBOOKS[position + 1].name})" in text for text in prose[-40:])
+
+
+SECTIONS = re.compile(r"\[\d\]\((\d\d_\w+\.ipynb)\), sections? ([\d, and to]+)")
+
+
+def missing_sections(text: str) -> list[str]:
+    """Sections that are named, as in "notebook [1](01_x.ipynb), section 3", and are not there."""
+    missing = []
+    for name, numbers in SECTIONS.findall(text):
+        cells = nbformat.read(ROOT / "notebooks" / name, as_version=4).cells
+        prose = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+        missing += [
+            f"{name} {number}"
+            for number in re.findall(r"\d+", numbers)
+            if not re.search(rf"(?m)^## {number}\. ", prose)
+        ]
+    return missing
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=names(NOTEBOOKS))
+def test_sections_that_are_named_exist(path: Path) -> None:
+    cells = nbformat.read(path, as_version=4).cells
+    prose = [cell.source for cell in cells if cell.cell_type == "markdown"]
+    assert missing_sections("\n".join(prose)) == []
+
+
+def test_missing_sections_are_found() -> None:
+    first = NOTEBOOKS[1].name
+    text = f"notebooks [1]({first}), sections 1, 2 and 98, and [1]({first}), section 99."
+    assert missing_sections(text) == [f"{first} 98", f"{first} 99"]
+
+
+def test_every_section_of_the_tour_says_where_it_is_proved() -> None:
+    cells = nbformat.read(NOTEBOOKS[0], as_version=4).cells
+    prose = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+    sections = re.split(r"(?m)^## \d+\. ", prose.split("## What you saw")[0])[1:]
+    assert len(sections) >= 10
+    for section in sections:
+        assert SECTIONS.search(section.strip().split("\n")[-1]), section[:40]
+        assert "](attachment:" in section  # a drawing at every step
+        assert rules.SHIPPED in section
 
 
 # --- each rule can fail: a good notebook is spoilt in one way, and one rule complains ---

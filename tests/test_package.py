@@ -23,6 +23,7 @@ ORDER = [
     *("hub", "folders", "checkpoints", "tokens", "embeddings", "images", "artwork", "diffusion"),
     "figures",
 ]
+COMMANDS = ["fetch", "doctor", "__main__"]  # what python -m helpers does, on top of all
 LOWEST = "checks"  # what is said to bad input; every other module may ask it
 ALONE = ["arithmetic"]  # knows tensors and nothing else of this package
 
@@ -66,7 +67,13 @@ def test_public_names() -> None:
     for name in helpers.__all__:
         assert getattr(helpers, name).__doc__ or name == "CHECKPOINTS"
     # every public function and class of the steps is reachable
-    inner = {"as_rgb", "batches", "shrink"}  # for other modules of the package
+    inner = {
+        "as_rgb",
+        "batches",
+        "shrink",
+        "find_pipeline",
+        "pipeline_files",
+    }  # for other modules of the package
     for module in (*ORDER[ORDER.index("tokens") :], *ALONE):
         tree = ast.parse((ROOT / "helpers" / f"{module}.py").read_text(encoding="utf-8"))
         defined = {n.name for n in tree.body if isinstance(n, ast.FunctionDef | ast.ClassDef)}
@@ -80,12 +87,13 @@ def test_imports_run_one_way() -> None:
     for path in MODULES:
         if path.stem == "__init__":
             continue
-        below = ORDER[: ORDER.index(path.stem)] if path.stem in ORDER else []
+        order = [*ORDER, *ALONE, *COMMANDS]
+        below = [] if path.stem in (*ALONE, LOWEST) else order[: order.index(path.stem)]
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.ImportFrom) and node.level:
                 assert path.stem != LOWEST
                 assert node.module in [LOWEST, *below], f"{path.name} imports {node.module}"
-    assert {path.stem for path in MODULES} == {*ORDER, *ALONE, LOWEST, "__init__"}
+    assert {path.stem for path in MODULES} == {*ORDER, *ALONE, *COMMANDS, LOWEST, "__init__"}
 
 
 def private_names(source: str, ours: set[str]) -> set[str]:

@@ -14,6 +14,7 @@ from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPTokenizer, C
 from training import SHIPPED as HELPERS
 from training.captions import prompt
 from training.clip.tokenizer import write_tokenizer
+from training.sums import sums
 
 SHIPPED = HELPERS / "models" / "emoji"
 WIDTH = 128
@@ -117,3 +118,4 @@ def export(model: CLIPModel, folder: Path) -> None:
         "do_normalize": True, "image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5],
     }  # fmt: skip
     write_json(processor, folder / "preprocessor_config.json")
+    sums(folder)

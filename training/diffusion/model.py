@@ -24,6 +24,7 @@ from training.clip.model import SHIPPED as CLIP
 from training.clip.model import write_json
 from training.drawing import SIZE
 from training.muon import Muon
+from training.sums import sums
 
 SHIPPED = CLIP.parent / "emoji-diffusion"
 LATENTS, CHANNELS = 8, 16
@@ -201,6 +202,7 @@ def export(vae: AutoencoderKL, unet: UNet2DConditionModel, folder: Path = SHIPPE
         file = folder / name / "diffusion_pytorch_model.safetensors"
         save_file(state, file, metadata={"format": "pt"})
         file.chmod(0o644)
+    sums(folder)
 
 
 def optimisers(
