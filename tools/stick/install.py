@@ -55,16 +55,11 @@ def main():
         if target.exists() and any(target.iterdir()):
             sys.exit(f"{target} holds something else; name a new folder: install.py FOLDER")
         print(f"Copying to {target}")
-        # the last one says that all is there
-        shutil.copytree(
-            STICK / REPOSITORY,
-            target,
-            dirs_exist_ok=True,
-            ignore=lambda folder, names: (
-                ["pyproject.toml"] if Path(folder) == STICK / REPOSITORY else []
-            ),
-        )
-        shutil.copy2(STICK / REPOSITORY / "pyproject.toml", target)
+        part = target.with_name(target.name + ".part")  # under its own name it is whole
+        shutil.rmtree(part, ignore_errors=True)
+        shutil.copytree(STICK / REPOSITORY, part)
+        shutil.rmtree(target, ignore_errors=True)  # it is empty
+        part.rename(target)
     print("Installing; pip prints nothing for some minutes.", flush=True)
     subprocess.run([sys.executable, "-m", "venv", str(target / ".venv")], check=True)
     programs = target / ".venv" / ("Scripts" if os.name == "nt" else "bin")
