@@ -1,6 +1,6 @@
 """How the shipped models were made. README.md has the commands.
 
-Imports run one way only, from the bottom up: drawing, captions, measuring, muon, loop; then artwork; then
+Imports run one way only, from the bottom up: drawing, captions, measuring, sums, muon, loop; then artwork; then
 clip; then diffusion. Every part that is run is a module: ``python -m training.clip.train``, from the root.
 """
 
