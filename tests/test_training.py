@@ -27,7 +27,7 @@ from training.clip import train as clip_train
 FLOORS = [
     ["training"],
     ["options", "drawing"],
-    ["captions", "measuring", "muon", "loop"],
+    ["captions", "measuring", "sums", "muon", "loop"],
     ["artwork"],
     ["clip"],
     ["diffusion", "sampler"],
