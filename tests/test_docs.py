@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import base64
+import html
 import json
 import re
+import shutil
+import subprocess
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -272,3 +276,118 @@ def test_an_answer_is_short_and_says_where_it_is_proved(question: str, text: str
     assert links
     answer = re.sub(r"Stable Diffusion \d( and \d)?|transformers \d", "", answer)
     assert numbers_without_source(f"{question.split('. ', 1)[1]} {answer}", known) == []
+
+
+# --- the glossaries ------------------------------------------------------------------------------
+
+
+def glossary() -> list[list[str]]:
+    return table(read("glossary.md"))
+
+
+def prose(where: str) -> str:
+    """The text of "notebook 3, section 5" or "notebook 1, Set-up"."""
+    notebook, number = re.match(r"notebook (\d), (?:section (\d+)|Set-up)", where).groups()
+    some = sections(int(notebook))[int(number)] if number else cells(int(notebook))[:5]
+    text = " ".join("".join(c["source"]) for c in some if c["cell_type"] == "markdown")
+    return re.sub(r"[*`]", "", text).lower()
+
+
+def test_glossary_is_in_order() -> None:
+    words = [row[0].strip("`").lower() for row in glossary()]
+    assert words == sorted(set(words))
+    assert len(words) > 40
+
+
+@pytest.mark.parametrize("row", glossary(), ids=lambda row: row[0])
+def test_a_word_is_explained_where_the_glossary_says(row: list[str]) -> None:
+    word, meaning, link = row
+    text = prose(LINK.search(link)[1])
+    for piece in re.findall(r"[\w-]{2,}", word.lower()):
+        root = piece[:-1] if len(piece) > 5 else piece  # analogy, analogies
+        assert re.search(rf"\b{re.escape(root)}", text), piece
+    assert meaning[-1] == "."
+    assert len(re.findall(r"[.?!](?: |$)", re.sub(r"`[^`]*`", "x", meaning))) <= 2
+
+
+def test_the_turkish_glossary_has_the_same_words_and_places() -> None:
+    turkish = table(part(read("tr.md"), "Sözlük"))
+    assert [row[0] for row in turkish] == [row[0] for row in glossary()]
+    for english, (_, word, meaning, where) in zip(glossary(), turkish, strict=True):
+        assert word, english
+        assert meaning[-1] == ".", english
+        assert where.replace("defter", "notebook").replace("bölüm", "section") == english[2]
+
+
+def test_the_turkish_map_names_every_notebook() -> None:
+    rows = table(part(read("tr.md"), "Defterlerin haritası"))
+    named = {Path(LINK.search(row[0])[2]).name for row in rows}
+    assert named == {path.name for path in NOTEBOOKS.values()}
+
+
+# --- the cheat sheet -----------------------------------------------------------------------------
+
+CHROMIUM = next(
+    filter(None, map(shutil.which, ["chromium", "chromium-browser", "google-chrome"])), None
+)
+
+
+def test_the_sheet_holds_all_it_shows() -> None:
+    sheet = read("cheatsheet.html")
+    assert set(re.findall(r'(?:src|href)="([^"]{1,26})', sheet)) == {"data:image/svg+xml;base64,"}
+    assert "url(" not in sheet
+    drawings = {path.read_bytes() for path in (DOCS / "drawings").glob("*.svg")}
+    found = re.findall(r'<img alt="([^"]+)" src="data:image/svg\+xml;base64,([^"]+)"', sheet)
+    assert len(found) == sheet.count("<img") > 0
+    for alt, data in found:
+        svg = base64.b64decode(data)
+        assert svg in drawings, f"not as in docs/drawings: {alt[:40]}"
+        told = re.search(r"<desc[^>]*>(.*?)</desc>", svg.decode(), re.DOTALL)[1]
+        assert html.unescape(alt) == html.unescape(told)
+
+
+def test_the_code_of_the_sheet_runs() -> None:
+    code = html.unescape(
+        re.search(r'<pre id="code">(.*?)</pre>', read("cheatsheet.html"), re.DOTALL)[1]
+    )
+    names: dict[str, Any] = {}
+    exec(compile(code, "cheatsheet", "exec"), names)
+    assert names["rows"].shape == (2, 77, 128)
+    assert [picture.size for picture in names["pictures"]] == [(64, 64)] * 2
+    assert names["mask"].sum(-1).tolist() == [5, 6]
+    assert names["lost"].split() == ["very"] * 25
+    assert names["skipped"].shape == (2, 77, 128)
+    assert names["found"].indices[:, 0].tolist() == [0, 1]
+
+
+def test_the_sizes_on_the_sheet_are_those_that_notebook_2_counts() -> None:
+    rows = re.findall(r"<tr><td>(.*?)</td></tr>", read("cheatsheet.html").split("Sizes</h2>")[1])[
+        :3
+    ]
+    output = "\n".join("".join(o.get("text", "")) for c in cells(2) for o in c.get("outputs", []))
+    counted = re.findall(r"(?m)^(?:this checkpoint|SD \d) +(\d+) +(\d+) ", output)
+    assert [tuple(row.split("</td><td>")[1:3]) for row in rows] == counted
+    assert all(row.endswith("49,408 × 77") for row in rows)
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium to print with")
+def test_the_sheet_is_one_page(tmp_path: Path) -> None:
+    def pages(file: Path) -> int:
+        pdf = tmp_path / "sheet.pdf"
+        pdf.unlink(missing_ok=True)
+        options = [
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            f"--user-data-dir={tmp_path}/user",
+        ]
+        subprocess.run(
+            [str(CHROMIUM), *options, f"--print-to-pdf={pdf}", file.as_uri()],
+            capture_output=True, check=True, timeout=120,
+        )  # fmt: skip
+        return len(re.findall(rb"/Type\s*/Page[^s]", pdf.read_bytes()))
+
+    assert pages(DOCS / "cheatsheet.html") == 1
+    longer = tmp_path / "longer.html"  # the count can be another
+    longer.write_text(read("cheatsheet.html").replace("<footer>", "<p>one<br>more" * 40), "utf-8")
+    assert pages(longer) > 1
