@@ -380,7 +380,7 @@ def test_where_a_link_may_stand() -> None:
     """Above, in one link with others, and anywhere in the set-up; a module's name is read, too."""
     notebook = good()
     helper("[`token_strip` and `show`](../helpers/figures.py)", "show")(notebook)
-    notebook.cells[2].source = "from helpers.exercises import check"
+    notebook.cells[2].source = "from helpers.exercises import check\ncheck(1)"
     notebook.cells[3].source = "## Set-up\n\n[`check`, `hint`](../helpers/exercises/verbs.py)"
     assert rules.helpers_linked(notebook) == []
     notebook.cells[3].source = notebook.cells[3].source.replace("Set-up", "1. Measured")
