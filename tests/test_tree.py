@@ -164,3 +164,51 @@ def test_far_fewer_nodes_than_places(clip) -> None:
     count = sum(len(tree.token) for tree in found)
     assert count == 1 + 1 + 2 * (3 + 2 * 3)  # start, a; picture/drawing of a; each name and its end
     assert math.prod(tokens["input_ids"].shape) == 6 * 77
+
+
+# --- embed(rows=False) ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("attention_mask", [False, None, True])
+def test_embed_without_rows(any_clip, attention_mask: bool | None) -> None:
+    plain = embed(any_clip, HARD, attention_mask=attention_mask)
+    fast = embed(any_clip, HARD, attention_mask=attention_mask, rows=False)
+    assert fast.last_hidden_state is None
+    assert "last_hidden_state None, because of rows=False" in repr(fast)
+    assert torch.allclose(fast.pooler_output, plain.pooler_output, atol=1e-5)
+    for name in ("input_ids", "attention_mask"):
+        assert torch.equal(getattr(fast, name), getattr(plain, name))
+    if plain.text_embeds is None:
+        assert fast.text_embeds is None
+    else:
+        assert torch.allclose(fast.text_embeds, plain.text_embeds, atol=1e-5)
+
+
+def test_one_text_and_ids_without_rows(clip) -> None:
+    ids = tokenize(clip, "a cat")["input_ids"][0]
+    for texts in ("a cat", ids, ids[None], tokenize(clip, "a cat", padding="longest")):
+        assert torch.allclose(
+            embed(clip, texts, rows=False).pooler_output,
+            embed(clip, texts).pooler_output,
+            atol=1e-5,
+        )
+
+
+def test_a_mask_of_ones_own_takes_the_plain_way(clip) -> None:
+    """It may hide a word, and the tree knows nothing of that."""
+    tokens = tokenize(clip, ["a red cat", "a blue cat"])
+    mask = tokens["attention_mask"].clone()
+    mask[:, 2] = 0
+    plain = embed(clip, tokens, attention_mask=mask)
+    fast = embed(clip, tokens, attention_mask=mask, rows=False)
+    assert fast.last_hidden_state is None
+    assert torch.equal(fast.pooler_output, plain.pooler_output)
+    assert not torch.allclose(embed(clip, tokens, rows=False).pooler_output, plain.pooler_output)
+
+
+def test_strange_layers_take_the_plain_way(clip, monkeypatch) -> None:
+    monkeypatch.setattr(helpers.tree, "fits", lambda inner: False)
+    monkeypatch.setattr(helpers.tree, "pooled_by_tree", None)  # would be an error
+    fast = embed(clip, ["a cat", "a dog"], rows=False)
+    assert torch.equal(fast.pooler_output, embed(clip, ["a cat", "a dog"]).pooler_output)
+    assert fast.last_hidden_state is None
