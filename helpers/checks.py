@@ -32,22 +32,22 @@ def short(value: Any, letters: int = 60) -> str:
 # --- texts ------------------------------------------------------------------------------------
 
 
-def texts_as_list(texts: Any) -> list[str]:
+def prompts_as_list(prompts: Any, name: str = "prompts") -> list[str]:
     """A string, or a list or tuple of them, as a list of strings."""
-    if isinstance(texts, str):
-        texts = [texts]
-    if not isinstance(texts, list | tuple):
-        hint = " (the empty prompt is '')" if texts is None else ""
-        if hasattr(texts, "text_model"):
-            hint = " (the clip comes first, then the texts)"
+    if isinstance(prompts, str):
+        prompts = [prompts]
+    if not isinstance(prompts, list | tuple):
+        hint = " (the empty prompt is '')" if prompts is None else ""
+        if hasattr(prompts, "text_model"):
+            hint = " (the clip comes first, then the prompts)"
         raise TypeError(
-            f"texts must be a string or a list of strings, not {type(texts).__name__}{hint}."
+            f"{name} must be a string or a list of strings, not {type(prompts).__name__}{hint}."
         )
-    if not texts:
-        raise ValueError("the list of texts is empty; pass at least one string ('' will do).")
-    for number, text in enumerate(texts):
-        check_text(text, f"texts[{number}]")
-    return list(texts)
+    if not prompts:
+        raise ValueError("the list of prompts is empty; pass at least one string ('' will do).")
+    for number, prompt in enumerate(prompts):
+        check_text(prompt, f"{name}[{number}]")
+    return list(prompts)
 
 
 def holds_text(values: Any) -> bool:
@@ -120,13 +120,13 @@ def ids_as_tensor(tokens: Any, *, vocabulary: int, longest: int, end: int) -> to
         raise TypeError("input_ids must be a torch tensor; pass return_tensors='pt'.")
     if isinstance(ids, list | tuple):
         raise TypeError(
-            "texts is a list, but not of texts; ids go into a tensor: torch.tensor(ids)."
+            "prompts is a list, but not of strings; ids go into a tensor: torch.tensor(ids)."
         )
     ids = _tensor(ids)
     if not isinstance(ids, torch.Tensor):
         raise TypeError(
-            "texts must be a string, a list of strings, what tokenize returned, or a torch tensor "
-            f"of ids (n, L), not {type(tokens).__name__}."
+            "prompts must be a string, a list of strings, what tokenize returned, or a torch "
+            f"tensor of ids (n, L), not {type(tokens).__name__}."
         )
     _check_dense("ids", ids)
     if ids.dtype.is_floating_point or ids.dtype.is_complex or ids.dtype == torch.bool:

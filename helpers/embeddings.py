@@ -21,7 +21,7 @@ BATCH = 64  # rows through the model at once; keeps memory flat however long the
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Embeddings:
-    """What a CLIP text encoder makes of n texts, and what it was made from.
+    """What a CLIP text encoder makes of n prompts, and what it was made from.
 
     Attributes:
         last_hidden_state: (n, L, d), every row after the final layer norm. Stable Diffusion's
@@ -52,7 +52,7 @@ class Embeddings:
 
 def embed(
     clip: Clip,
-    texts: str | Sequence[str] | BatchEncoding | torch.Tensor,
+    prompts: str | Sequence[str] | BatchEncoding | torch.Tensor,
     *,
     attention_mask: bool | torch.Tensor | None = False,
     rows: bool = True,
@@ -66,7 +66,7 @@ def embed(
 
     Args:
         clip: what ``load_clip`` returned.
-        texts: a string or list of strings (tokenized with ``tokenize`` and its defaults), what
+        prompts: a string or list of strings (tokenized with ``tokenize`` and its defaults), what
             ``tokenize`` returned, or its ``input_ids`` as a torch tensor or numpy array, (n, L)
             or (L,).
         attention_mask: False or None passes no mask, like Stable Diffusion: padding rows are
@@ -93,7 +93,7 @@ def embed(
 
     check_clip(clip)
     check_evaluating(clip.text_model)
-    tokens = tokenize(clip, texts) if holds_text(texts) else texts
+    tokens = tokenize(clip, prompts) if holds_text(prompts) else prompts
     table = clip.inner.embeddings.token_embedding.weight
     input_ids = ids_as_tensor(
         tokens, vocabulary=len(table), longest=clip.max_length, end=clip.eos_token_id

@@ -56,25 +56,25 @@ TEXTS: list[Case] = [
     (
         lambda c: tokenize(c, None),
         TypeError,
-        "texts must be a string or a list of strings, not NoneType (the empty prompt is '').",
+        "prompts must be a string or a list of strings, not NoneType (the empty prompt is '').",
     ),
     (
         lambda c: tokenize(c, c),
         TypeError,
-        "texts must be a string or a list of strings, not Clip (the clip comes first, then the "
-        "texts).",
+        "prompts must be a string or a list of strings, not Clip (the clip comes first, then the "
+        "prompts).",
     ),
     (
         lambda c: tokenize(c, {"a"}),
         TypeError,
-        "texts must be a string or a list of strings, not set.",
+        "prompts must be a string or a list of strings, not set.",
     ),
     (
         lambda c: tokenize(c, []),
         ValueError,
-        "the list of texts is empty; pass at least one string ('' will do).",
+        "the list of prompts is empty; pass at least one string ('' will do).",
     ),
-    (lambda c: tokenize(c, ["a", 3]), TypeError, "texts[1] must be a string, not int."),
+    (lambda c: tokenize(c, ["a", 3]), TypeError, "prompts[1] must be a string, not int."),
     (
         lambda c: clean(b"a"),
         TypeError,
@@ -144,12 +144,12 @@ IDS_AND_MASKS: list[Case] = [
     (
         lambda c: embed(c, (320, 49407)),
         TypeError,
-        "texts is a list, but not of texts; ids go into a tensor: torch.tensor(ids).",
+        "prompts is a list, but not of strings; ids go into a tensor: torch.tensor(ids).",
     ),
     (
         lambda c: embed(c, {"input_ids": IDS}),
         TypeError,
-        "texts must be a string, a list of strings, what tokenize returned, or a torch tensor of "
+        "prompts must be a string, a list of strings, what tokenize returned, or a torch tensor of "
         "ids (n, L), not dict.",
     ),
     (lambda c: embed(c, IDS.float()), TypeError, "ids must be whole numbers, not torch.float32."),

@@ -443,14 +443,14 @@ def test_rows_of_another_dtype(pipe, rows, painted, dtype: torch.dtype) -> None:
         (lambda r: r.numpy(), TypeError, "ndarray"),
         (lambda r: None, TypeError, "NoneType"),
         (lambda r: [*r], TypeError, "torch.stack"),
-        (lambda r: [], ValueError, "list of texts is empty"),
+        (lambda r: [], ValueError, "list of prompts is empty"),
         (lambda r: [1, 2], TypeError, "not of texts"),
     ],
 )
 def test_bad_rows(pipe, rows, change: Callable, error: type, says: str) -> None:
     with pytest.raises(error, match=says):
         paint(pipe, change(rows))
-    if says != "list of texts is empty":
+    if says != "list of prompts is empty":
         with pytest.raises(error, match=says):
             paint(pipe, rows, negative_prompt=change(rows))
 
