@@ -75,8 +75,8 @@ def embed(
             ``tokens["attention_mask"]``, is passed on as it is.
         rows: False computes the pooled and projected outputs alone, which is several times as
             fast for many texts: what begins alike is computed once, and nothing behind the first
-            ``<|endoftext|>`` (``helpers/tree.py``). Equal to 1e-5 in float32. With a mask tensor,
-            or with layers that are not transformers' own, everything is computed as usual.
+            ``<|endoftext|>`` (``helpers/tree.py``). Equal to 1e-5 in float32. With a mask that
+            hides text, or layers that are not transformers' own, everything is computed.
 
     Returns:
         Embeddings: see there for shapes.
@@ -101,18 +101,17 @@ def embed(
     # the first 1 of the comparison: argmax gives the first of equal values
     first_eos = (input_ids == clip.eos_token_id).int().argmax(dim=-1)
 
+    up_to_end = torch.arange(input_ids.shape[1], device=table.device) <= first_eos[:, None]
     plain = attention_mask is False or attention_mask is None
     mask = attention_mask
     if plain or attention_mask is True:
         mask = getattr(tokens, "attention_mask", None)
-    if mask is None:
-        mask = torch.arange(input_ids.shape[1], device=table.device) <= first_eos[:, None]
-    mask = mask_as_tensor(mask, input_ids)
+    mask = mask_as_tensor(up_to_end if mask is None else mask, input_ids)
+    hides_text = not plain and bool((up_to_end & (mask == 0)).any())
 
-    own_mask = not plain and attention_mask is not True  # it may hide places before the end
     with torch.no_grad():
         last_hidden_state = None
-        if not rows and not own_mask and fits(clip.inner):
+        if not rows and not hides_text and fits(clip.inner):
             pooler_output = pooled_by_tree(clip.inner, input_ids, first_eos + 1)
         else:
             states = [

@@ -21,12 +21,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
+from tqdm import tqdm
 
 NODES = 512  # of one tree, about: its mask costs nodes x nodes, and short products leave cores idle
 
 
 class Tree(NamedTuple):
-    """The n nodes of some prompts, in the order of their ends."""
+    """The n nodes of some prompts."""
 
     token: Tensor  # (n,) long, the id of each node
     depth: Tensor  # (n,) long, its position
@@ -38,12 +39,16 @@ class Tree(NamedTuple):
 def pooled_by_tree(inner: nn.Module, input_ids: Tensor, length: Tensor) -> Tensor:
     """The rows of the first end-of-text tokens, (n, d), after the final layer norm.
 
-    ``input_ids`` (n, L), long; ``length`` (n,), long, tokens up to and with the first end-of-text;
-    ``inner`` has ``embeddings``, ``encoder`` and ``final_layer_norm`` and :func:`fits`.
+    ``input_ids`` (n, L) and ``length`` (n,) are torch.long; ``length`` counts the tokens up to and
+    with the first end-of-text. ``inner`` is a text model that :func:`fits`.
     """
     prompts, back = sort(input_ids, length)
-    ends = torch.cat([run(inner, tree) for tree in trees(prompts, NODES)])
-    return inner.final_layer_norm(ends)[back]
+    ends = []
+    with tqdm(total=len(prompts), desc="embed", unit="prompt", leave=False, delay=2) as bar:
+        for tree in trees(prompts, NODES):
+            ends.append(run(inner, tree))
+            bar.update(len(tree.end))
+    return inner.final_layer_norm(torch.cat(ends))[back]
 
 
 def run(inner: nn.Module, tree: Tree) -> Tensor:
@@ -58,15 +63,12 @@ def run(inner: nn.Module, tree: Tree) -> Tensor:
 
 def through(layer: nn.Module, x: Tensor, seen: Tensor, mask: Tensor) -> Tensor:
     """One layer: rows ``x`` (q, d) read those of ``seen`` (n, d) that the mask (q, n) shows."""
-    attention = layer.self_attn
-
-    def heads(rows: Tensor) -> Tensor:  # (n, d) -> (1, heads, n, d / heads)
-        return rows.view(1, len(rows), -1, attention.head_dim).transpose(1, 2)
-
-    normed = layer.layer_norm1(seen)
+    attention, normed = layer.self_attn, layer.layer_norm1(seen)
     q = attention.q_proj(normed if x is seen else layer.layer_norm1(x))
     k, v = attention.k_proj(normed), attention.v_proj(normed)
-    read = scaled_dot_product_attention(*map(heads, (q, k, v)), mask, scale=attention.scale)
+    # (n, d) -> (1, heads, n, d / heads)
+    q, k, v = (y.view(1, len(y), -1, attention.head_dim).transpose(1, 2) for y in (q, k, v))
+    read = scaled_dot_product_attention(q, k, v, mask, scale=attention.scale)
     x = x + attention.out_proj(read.transpose(1, 2).reshape(x.shape))
     return x + layer.mlp(layer.layer_norm2(x))
 
@@ -75,8 +77,8 @@ def sort(input_ids: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
     """The different prompts, as in a dictionary, -1 behind their ends; and where each of n went."""
     places = torch.arange(int(length.max()), device=length.device)
     ids = input_ids[:, : len(places)].masked_fill(places >= length[:, None], -1).cpu()
-    # as bytes, the high one first, rows compare like words: much faster than number by number
-    words = np.ascontiguousarray((ids + 1).numpy().astype(">u4")).view(f"V{4 * len(places)}")
+    # bytes, the high one first, compare like words, and fast
+    words = (ids + 1).numpy().astype(">u4", order="C").view(f"V{4 * len(places)}")
     _, first, back = np.unique(words, return_index=True, return_inverse=True)
     return ids[first].to(length.device), torch.from_numpy(back.ravel()).to(length.device)
 
@@ -84,13 +86,12 @@ def sort(input_ids: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
 def trees(prompts: Tensor, nodes: int) -> Iterator[Tree]:
     """Cut sorted prompts into trees of at most so many nodes, or of one prompt."""
     real = prompts >= 0
-    same = torch.zeros_like(real)
-    same[1:] = (real[1:] & (prompts[1:] == prompts[:-1])).cumprod(-1).bool()
+    alike = real[1:] & (prompts[1:] == prompts[:-1])
+    same = torch.cat([torch.zeros_like(real[:1]), alike.cumprod(-1).bool()])
     total = (real & ~same).sum(-1).cumsum(0)  # nodes up to each prompt, in one tree of them all
     start = before = 0
     while start < len(prompts):
-        # a tree that begins here has the shared places of its first prompt as well
-        room = before + nodes - int(same[start].sum())
+        room = before + nodes - int(same[start].sum())  # the first has all its nodes here
         stop = max(start + 1, int(torch.searchsorted(total, room, right=True)))
         yield grow(prompts[start:stop], real[start:stop], same[start:stop])
         start, before = stop, int(total[stop - 1])
@@ -101,20 +102,19 @@ def grow(prompts: Tensor, real: Tensor, same: Tensor) -> Tree:
     new = real & ~same
     new[0] = real[0]
     number = new.view(-1).cumsum(0).view(new.shape) - 1
-    # numbers grow downwards, so a shared place has the largest that its column has had so far
-    node = number.masked_fill(~new, -1).cummax(0).values
+    node = number.masked_fill(~new, -1).cummax(0).values  # a shared place: as in a row above
     row, depth = new.nonzero(as_tuple=True)
-    itself, place = number[new][:, None], torch.arange(new.shape[1], device=row.device)
-    path = torch.where(place <= depth[:, None], node[row], itself)
+    place = torch.arange(new.shape[1], device=row.device)
+    path = torch.where(place <= depth[:, None], node[row], number[new][:, None])
     sees = torch.eye(len(row), dtype=torch.bool, device=row.device).scatter_(1, path, True)
-    end = node.gather(1, real.sum(-1, keepdim=True) - 1).squeeze(1)
-    return Tree(prompts[new], depth, sees, end)
+    return Tree(prompts[new], depth, sees, node.gather(1, real.sum(-1, keepdim=True) - 1)[:, 0])
 
 
 def fits(inner: nn.Module) -> bool:
     """Whether the parts are transformers' own CLIP layers, which :func:`run` takes apart."""
     from transformers.models.clip import modeling_clip as clip
 
-    layers = inner.encoder.layers
-    found = {type(inner.embeddings), *map(type, layers), *(type(x.self_attn) for x in layers)}
-    return found == {clip.CLIPTextEmbeddings, clip.CLIPEncoderLayer, clip.CLIPAttention}
+    parts = [inner.embeddings, *inner.encoder.layers]
+    parts += [getattr(layer, "self_attn", None) for layer in inner.encoder.layers]
+    known = {clip.CLIPTextEmbeddings, clip.CLIPEncoderLayer, clip.CLIPAttention}
+    return {type(part) for part in parts} == known

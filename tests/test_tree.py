@@ -194,13 +194,15 @@ def test_one_text_and_ids_without_rows(clip) -> None:
         )
 
 
-def test_a_mask_of_ones_own_takes_the_plain_way(clip) -> None:
-    """It may hide a word, and the tree knows nothing of that."""
+@pytest.mark.parametrize("inside", [False, True])
+def test_a_mask_that_hides_a_word_takes_the_plain_way(clip, inside: bool) -> None:
+    """The tree knows nothing of masks, given alone or inside the tokens."""
     tokens = tokenize(clip, ["a red cat", "a blue cat"])
     mask = tokens["attention_mask"].clone()
     mask[:, 2] = 0
-    plain = embed(clip, tokens, attention_mask=mask)
-    fast = embed(clip, tokens, attention_mask=mask, rows=False)
+    tokens["attention_mask"] = mask if inside else tokens["attention_mask"]
+    plain = embed(clip, tokens, attention_mask=True if inside else mask)
+    fast = embed(clip, tokens, attention_mask=True if inside else mask, rows=False)
     assert fast.last_hidden_state is None
     assert torch.equal(fast.pooler_output, plain.pooler_output)
     assert not torch.allclose(embed(clip, tokens, rows=False).pooler_output, plain.pooler_output)
