@@ -11,7 +11,7 @@ import pytest
 from conftest import ROOT
 from nbformat import v4
 
-from tools.spine import MARK, map_cell, map_of, sections, total, write
+from tools.spine import MARK, borrowed, map_cell, map_of, sections, total, write
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 MARKED = [path for path in NOTEBOOKS if map_cell(nbformat.read(path, as_version=4))]
@@ -55,6 +55,11 @@ def mark_of(part: Any) -> str:
 @pytest.mark.parametrize("path", MARKED, ids=lambda path: path.stem)
 def test_spine(path: Any) -> None:
     assert complaints(nbformat.read(path, as_version=4)) == []
+
+
+@pytest.mark.parametrize("path", MARKED, ids=lambda path: path.stem)
+def test_deeper_sections_need_the_core_only(path: Any) -> None:
+    assert borrowed(nbformat.read(path, as_version=4)) == []
 
 
 def test_the_tour_takes_as_long_as_it_says() -> None:
@@ -178,3 +183,33 @@ def test_it_can_fail(spoil: Callable[[Any], None]) -> None:
     nb = notebook()
     spoil(nb)
     assert complaints(nb) != []
+
+
+def code(source: str) -> Any:
+    return v4.new_code_cell(source)
+
+
+def test_what_is_borrowed() -> None:
+    nb = v4.new_notebook()
+    nb.cells = [
+        code("import torch\nfrom x import y as z"),
+        prose(1, "## 1. One", "core"),
+        code("a = [torch.ones(i) for i in range(z)]\n\n\ndef top(x):\n    b = x\n    return a, b"),
+        prose(1, "## 2. Two", "deeper"),
+        code("c = top(a)\nfor d in c:\n    print(d)"),
+        prose(1, "### More", "deeper"),
+        code("e = c"),
+        prose(1, "## 3. Three", "core"),
+        prose(1, "### In depth", "deeper"),
+        code("g = lambda: a"),
+        prose(1, "## 4. Four", "core"),
+        code("print(a, len(c))"),
+        prose(1, "## 5. Five", "deeper"),
+        code("print(g, [d for d in a], (lambda: e)())"),
+    ]
+    for number, cell in enumerate(nb.cells):
+        cell["id"] = f"{number}"
+    assert borrowed(nb) == ["11: c", "13: e, g"]
+    nb.cells[3].metadata["tags"] = nb.cells[5].metadata["tags"] = ["core"]
+    nb.cells[8].metadata["tags"] = []
+    assert borrowed(nb) == []

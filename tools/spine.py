@@ -12,7 +12,9 @@ its own.
 from __future__ import annotations
 
 import argparse
+import builtins
 import re
+import symtable
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -101,6 +103,46 @@ def sections(notebook: Any) -> list[Section]:
 def total(parts: list[Section], tag: str | None = None) -> int:
     """Minutes of all that have the tag, as the map says them."""
     return round(sum(part.minutes for part in parts if tag in (None, part.tag)))
+
+
+def names_of(source: str) -> tuple[set[str], set[str]]:
+    """(the global names that a code cell makes, those that it needs from elsewhere)."""
+    lines = [line for line in source.splitlines() if not line.startswith(("%", "!"))]
+    module = symtable.symtable("\n".join(lines), "cell", "exec")
+    made = {s.get_name() for s in module.get_symbols() if s.is_assigned() or s.is_imported()}
+    used = {s.get_name() for s in module.get_symbols() if s.is_referenced()}
+    inner = list(module.get_children())
+    while inner:
+        scope = inner.pop()
+        for s in scope.get_symbols():  # (symtable takes a function called top for the module)
+            if s.is_global() and not s.is_parameter() and not s.is_assigned():
+                used.add(s.get_name())
+        inner += scope.get_children()
+    return made, used - made - set(dir(builtins))
+
+
+def borrowed(notebook: Any) -> list[str]:
+    """What a section needs that only sections going deeper make: nobody who skips these has it."""
+    parts = sections(notebook)
+    owner = {id(cell): part for part in parts if part.tag == "deeper" for cell in part.cells}
+    main = {id(part): part for part in parts}
+    here = None
+    for part in parts:  # a deeper subsection belongs with its section, if that is deeper too
+        here = part if part.level == 2 or here is None else here
+        if part.level == 3 and part.tag == here.tag == "deeper":
+            main[id(part)] = here
+    free: set[str] = set()
+    made_by: dict[int, set[str]] = {}
+    found = []
+    for cell in (cell for cell in notebook.cells if cell.cell_type == "code"):
+        made, used = names_of(cell.source)
+        part = owner.get(id(cell))
+        home = made_by.setdefault(id(main[id(part)]), set()) if part else set()
+        missing = sorted(name for name in used if name not in free | home)
+        if missing:
+            found.append(f"{cell.get('id')}: {', '.join(missing)}")
+        (home if part else free).update(made)
+    return found
 
 
 def map_of(parts: list[Section]) -> str:
