@@ -13,6 +13,7 @@ import hashlib
 import logging
 import sys
 from collections.abc import Iterator
+from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -59,10 +60,11 @@ def main() -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Every process reads the whole file and embeds the shards that are its own."""
-    import pyarrow  # noqa: F401 - to say so before the work, and not after it
     from accelerate import PartialState
     from tqdm.auto import tqdm
 
+    if find_spec("pyarrow") is None:
+        raise ImportError("Shards need pyarrow: run 'pip install pyarrow'.")
     if not arguments.captions.is_file():
         raise ValueError(f"{arguments.captions} is not a file.")
     here = PartialState()
@@ -107,9 +109,7 @@ def write(
 
     bad = [(line.number, line.problem) for line in lines if line.problem]
     if bad and arguments.strict:
-        raise ValueError(
-            f"line {bad[0][0]} is bad: {bad[0][1]}. (Without --strict it is left out.)"
-        )
+        raise ValueError(f"line {bad[0][0]} is bad: {bad[0][1]}; without --strict it is left out.")
     good = [line for line in lines if not line.problem]
     dimensions = clip.text_config.hidden_size
     cut = 0

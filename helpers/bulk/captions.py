@@ -42,6 +42,7 @@ def captions(path: Path, column: str) -> Iterator[Caption]:
         ImportError: a Parquet file, and pyarrow is not installed.
     """
     kind = path.suffix.lower()
+    found: Iterator[tuple[str, str]]
     if kind == ".txt":
         found = (text_of(line) for line in lines(path))
     elif kind in LINES:
