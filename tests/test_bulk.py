@@ -239,7 +239,7 @@ def test_what_goes_wrong_is_told_in_a_sentence(tmp_path: Path, sd1_folder: Path)
         ([path, tmp_path / "a", "--column", "text"], "no column 'text'; it has 'id', 'caption'."),
         ([tmp_path / "no.txt", tmp_path / "a"], f"{tmp_path / 'no.txt'} is not a file."),
         ([other, tmp_path / "b"], "none of .csv, .jsonl, .ndjson, .parquet, .pq, .tsv, .txt."),
-        ([bad, tmp_path / "c", "--strict"], "2 is bad: not UTF-8; without --strict it is left out."),
+        ([bad, tmp_path / "c", "--strict"], "is bad: not UTF-8; without --strict it is left out."),
         ([path, tmp_path / "d", *no_projection], "has no projection; pass --output pooled."),
         ([path, tmp_path / "e", "--shard", "0"], "--shard must be at least 1."),
         ([path, path], "captions.csv/text_emb: Not a directory."),
