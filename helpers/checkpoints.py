@@ -16,6 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .checks import short
 from .folders import WEIGHTS, check_tokenizer, check_weights, is_complete, layout, quiet, read_json
 from .hub import CheckpointError, Remote, cached, download, find
 
@@ -257,28 +258,28 @@ def find_folder(name: str) -> Path:
             f"the name of the checkpoint is empty; pass one of {', '.join(CHECKPOINTS)}, a folder "
             "or a Hub id."
         )
-    short = name if len(name) <= 100 else name[:100] + "…"
+    shown = short(name, 100)
     try:
         folder = Path(name).expanduser()
         is_folder, is_file = folder.is_dir(), folder.is_file()
     except (OSError, RuntimeError, ValueError) as error:  # too long, "~nobody", no permission
         reason = getattr(error, "strerror", None) or str(error).rstrip(".")
         raise CheckpointError(
-            f"{short!r} cannot be looked up as a folder ({reason}); pass another path or one of "
+            f"{shown} cannot be looked up as a folder ({reason}); pass another path or one of "
             f"{', '.join(CHECKPOINTS)}."
         ) from None
     if is_folder:
         return folder
     if is_file:
         raise CheckpointError(
-            f"{short!r} is a file; pass the folder that holds it and its config.json."
+            f"{shown} is a file; pass the folder that holds it and its config.json."
         )
     if re.fullmatch(r"[\w.-]+/[\w.-]+(@[\w./-]+)?", name) and not name.startswith("."):
         return _any_hub_folder(*name.split("@"))
     similar = get_close_matches(name.lower(), CHECKPOINTS, n=1)
     hint = f" Did you mean {similar[0]!r}?" if similar else ""
     raise CheckpointError(
-        f"{short!r} is neither a known name ({', '.join(CHECKPOINTS)}), nor a folder that exists "
+        f"{shown} is neither a known name ({', '.join(CHECKPOINTS)}), nor a folder that exists "
         f"(looking from {Path.cwd()}), nor a Hub id like 'org/name'.{hint}"
     )
 
@@ -457,9 +458,9 @@ def _device_and_dtype(
         device = "cuda" if torch.cuda.is_available() else "mps" if mps else "cpu"
     try:
         chosen = torch.device(device)
-    except (RuntimeError, TypeError):
+    except (RuntimeError, TypeError, ValueError):
         raise ValueError(
-            f"device {device!r} is not one torch knows; pass 'cuda', 'mps' or 'cpu'."
+            f"device {short(device)} is not one torch knows; pass 'cuda', 'mps' or 'cpu'."
         ) from None
     if chosen.type == "meta":
         raise ValueError("device 'meta' holds shapes without numbers; pass 'cuda', 'mps' or 'cpu'.")
@@ -484,9 +485,11 @@ def _device_and_dtype(
         dtype = torch.float16 if chosen.type == "cuda" else torch.float32
     elif isinstance(dtype, str):
         dtype = getattr(torch, dtype.removeprefix("torch."), dtype)
-    if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
+    # float8 and the like hold numbers, but nothing computes in them
+    computing = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
+    if not isinstance(dtype, torch.dtype) or dtype not in computing:
         raise ValueError(
-            f"dtype {dtype!r} is not a floating-point type; pass 'float32', 'float16' or "
-            "'bfloat16'."
+            f"dtype {short(dtype)} is no floating-point type to compute in; pass 'float32', "
+            "'float16' or 'bfloat16'."
         )
     return chosen, dtype

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from .checkpoints import check_clip
 from .checks import (
+    MOST_COLUMNS,
     check_colour_map,
     check_height,
     check_text,
@@ -23,6 +24,7 @@ from .checks import (
     pictures_to_draw,
     rows_of_ids,
     table_of_numbers,
+    whole_number_to,
 )
 
 if TYPE_CHECKING:
@@ -205,13 +207,14 @@ def picture_grid(
         xlabel: below the last line: what changes from left to right, if anything does.
 
     Raises:
-        TypeError: not a list of pictures, or text that is no string.
+        TypeError: not a list of pictures, text that is no string, or no whole number of columns.
         ValueError: no picture, more than 200, not one label for each, no column, more than 24, or
             so few that the figure becomes too tall.
     """
     from textwrap import fill
 
-    images = pictures_to_draw(images, labels, columns)
+    images = pictures_to_draw(images, labels)
+    columns = whole_number_to("columns", columns, MOST_COLUMNS)
     check_words(title=title, xlabel=xlabel)
     check_text(alt or "", "alt")
     lines = -(-len(images) // columns)
