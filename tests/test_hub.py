@@ -439,11 +439,10 @@ def test_connection_refused(hub, monkeypatch) -> None:
     refuses("org/name", r"could not be reached.*Connect")
 
 
-@pytest.mark.parametrize("token", ["hf_ключ", "hf_é"])
-def test_a_token_that_none_can_be(hub, monkeypatch, token: str) -> None:
+def test_a_token_that_none_can_be(hub, monkeypatch) -> None:
     hub.hold("org/name", CLIP)
-    monkeypatch.setenv("HF_TOKEN", token)
-    assert token not in refuses("org/name", "token of the Hub .*HF_TOKEN.* is none")
+    monkeypatch.setenv("HF_TOKEN", "hf_ключ")
+    assert "ключ" not in refuses("org/name", "token of the Hub .*HF_TOKEN.* is none")
     assert hub.asked == []
 
 
