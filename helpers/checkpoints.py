@@ -17,7 +17,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .checks import short
-from .folders import WEIGHTS, check_tokenizer, check_weights, is_complete, layout, quiet, read_json
+from .folders import (
+    WEIGHTS,
+    check_finite,
+    check_tokenizer,
+    check_weights,
+    is_complete,
+    layout,
+    quiet,
+    read_json,
+)
 from .hub import CheckpointError, Remote, cached, download, find
 
 if TYPE_CHECKING:
@@ -215,7 +224,8 @@ def load_clip(
 
     Raises:
         CheckpointError: no such name or folder, Hub not reachable, disk too full, not a CLIP,
-            no safetensors, or weights that do not fit the model. It is an OSError and a
+            no safetensors, weights that do not fit the model or hold NaN, or an image processor
+            that does not fit. It is an OSError and a
             ValueError.
         TypeError, ValueError: arguments of the wrong kind.
     """
@@ -356,7 +366,7 @@ def _load_folder(name: str, folder: Path, device: torch.device, dtype: torch.dty
         text_projection=model.text_projection if projecting else None,
         vision_model=model.vision_model if whole else None,
         visual_projection=model.visual_projection if whole else None,
-        image_processor=_load_image_processor(name, weights) if whole else None,
+        image_processor=_load_image_processor(name, weights, model) if whole else None,
         logit_scale=float(model.logit_scale.float().exp()) if whole else None,
         device=device,
         dtype=dtype,
@@ -429,23 +439,40 @@ def _load_model(name: str, folder: Path, config: dict[str, Any]) -> PreTrainedMo
             f"{len(missing)} missing and {len(unexpected)} unexpected, such as {first!r}; loading "
             "on would mean random numbers."
         )
+    check_finite(name, "its weights", model)
     return model
 
 
-def _load_image_processor(name: str, folder: Path) -> Any | None:
+def _load_image_processor(name: str, folder: Path, model: PreTrainedModel) -> Any | None:
     if not (folder / "preprocessor_config.json").is_file():
         return None
     import transformers
+    from PIL import Image
+
+    side = model.config.vision_config.image_size
 
     # transformers 5 has one that needs only Pillow; in 4.x the plain one does
     kind = getattr(transformers, "CLIPImageProcessorPil", None) or transformers.CLIPImageProcessor
     try:
         with quiet("transformers"):
-            return kind.from_pretrained(str(folder), local_files_only=True)
+            processor = kind.from_pretrained(str(folder), local_files_only=True)
+            # a picture that has to be resized and cropped, unless that would take gigabytes
+            wanted = [*dict(processor.size).values(), *dict(processor.crop_size or {}).values()]
+            fits = all(side <= (length or side) <= 2 * side for length in wanted)
+            if fits:
+                picture = Image.new("RGB", (3 * side, 2 * side))
+                pixels = processor(images=picture, return_tensors="pt")["pixel_values"]
+                fits = pixels.shape == (1, 3, side, side) and bool(pixels.isfinite().all())
     except Exception as error:
         raise CheckpointError(
             f"{name}: preprocessor_config.json cannot be used ({type(error).__name__})."
         ) from None
+    if not fits:
+        raise CheckpointError(
+            f"{name}: preprocessor_config.json does not make pictures of {side} × {side} numbers, "
+            "which the model reads; take the file that belongs to this model."
+        )
+    return processor
 
 
 def _device_and_dtype(

@@ -25,7 +25,7 @@ from .checks import (
     whole_number_to,
 )
 from .embeddings import Embeddings, embed
-from .folders import check_weights, quiet, read_json
+from .folders import check_finite, check_weights, quiet, read_json
 from .hub import CheckpointError, Remote, cached, download, find
 
 if TYPE_CHECKING:
@@ -351,6 +351,7 @@ def _part(kind: Any, name: str, folder: Path, part: str, variant: str | None) ->
             f"{name}: the weights of its {part} do not fit {kind.__name__}: {len(wrong)} missing "
             f"or unexpected, such as {str(wrong[0])!r}; loading on would mean random numbers."
         )
+    check_finite(name, f"the weights of its {part}", model)
     return model
 
 

@@ -225,7 +225,7 @@ def picture_grid(
     for ax in axes:
         ax.set_axis_off()
     for ax, image, text in zip(axes, images, texts, strict=False):
-        ax.imshow(image, cmap="gray", interpolation="lanczos")
+        ax.imshow(_seen(image, columns), cmap="gray", interpolation="lanczos")
         ax.text(0.5, -0.06, text, transform=ax.transAxes, ha="center", va="top", fontsize=8)
     few = len(images) < columns  # the title stands above them, not above empty places
     fig.suptitle(
@@ -319,6 +319,23 @@ def _wrap(boxes: list[tuple[str, str, str]]) -> list[list[tuple[str, str, str]]]
         lines[-1].append(box)
         used += width
     return lines
+
+
+def _seen(image: Any, columns: int) -> Any:
+    """A picture with far more pixels than its place in the figure, with fewer."""
+    import numpy as np
+    from PIL import Image
+
+    is_array = not isinstance(image, Image.Image)
+    size = image.shape[:2] if is_array else image.size
+    step = int(max(size) // (4 * DPI * WIDTH / columns))
+    if step < 2:
+        return image
+    if not is_array and image.mode[0] in "IF":  # more than 8 bits a pixel
+        is_array, image = True, np.asarray(image)
+    if is_array:
+        return image[::step, ::step]
+    return (image if image.mode in ("L", "RGB") else image.convert("RGBA")).reduce(step)
 
 
 def _figure(height: float) -> Figure:

@@ -109,10 +109,12 @@ def tokenize(
         rows.append([clip.bos_token_id, *ids[: room - 2], clip.eos_token_id])
 
     length = room if padding == "max_length" else max(map(len, rows))
-    input_ids = torch.full((len(rows), length), clip.pad_token_id, dtype=torch.long)
-    attention_mask = torch.zeros((len(rows), length), dtype=torch.long)
+    # told where and what, whatever somebody has made torch's defaults
+    kind: dict[str, Any] = {"dtype": torch.long, "device": "cpu"}
+    input_ids = torch.full((len(rows), length), clip.pad_token_id, **kind)
+    attention_mask = torch.zeros((len(rows), length), **kind)
     for number, row in enumerate(rows):
-        input_ids[number, : len(row)] = torch.tensor(row)
+        input_ids[number, : len(row)] = torch.tensor(row, **kind)
         attention_mask[number, : len(row)] = 1
     return BatchEncoding({"input_ids": input_ids, "attention_mask": attention_mask})
 

@@ -230,6 +230,18 @@ def test_a_weight_that_is_missing_is_not_made_up(sd_folder) -> None:
         load_pipeline(load_clip(folder, device="cpu"))
 
 
+def test_weights_that_are_no_numbers(sd_folder) -> None:
+    folder = sd_folder()
+    rewrite(
+        folder / "vae" / WEIGHTS,
+        lambda s: s | {"decoder.conv_in.bias": s["decoder.conv_in.bias"] / 0},
+    )
+    with pytest.raises(
+        CheckpointError, match="weights of its vae hold NaN or infinity, in decoder.conv_in.bias"
+    ):
+        load_pipeline(load_clip(folder, device="cpu"))
+
+
 def test_a_file_cut_short(sd_folder) -> None:
     folder = sd_folder()
     file = folder / "vae" / WEIGHTS

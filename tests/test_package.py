@@ -258,7 +258,8 @@ def run_make(folder: Path, *arguments: str, **environment: str) -> str:
         (folder / name).mkdir(parents=True, exist_ok=True)
     (folder / "build" / "html" / "some.html").touch()
     python = folder / ".venv" / "bin" / "python"
-    python.write_text('#!/bin/sh\necho "checkpoint: $CLIP_CHECKPOINT"\n', encoding="utf-8")
+    told = 'echo "checkpoint: $CLIP_CHECKPOINT"\necho "threads: $OMP_WAIT_POLICY"\n'
+    python.write_text(f"#!/bin/sh\n{told}", encoding="utf-8")
     python.chmod(0o755)
     for name in ("requirements.txt", "pyproject.toml", ".venv/.ready"):
         (folder / name).touch()
@@ -294,6 +295,16 @@ def test_make_notebooks_finds_a_folder(tmp_path: Path) -> None:
         assert f"checkpoint: {expected}\n" in told
     assert "checkpoint: sd1\n" in run_make(folder, "notebooks", CLIP_CHECKPOINT="sd1")
     assert "checkpoint: \n" in run_make(folder, "notebooks")
+
+
+@needs_make
+@pytest.mark.parametrize("command", ["test", "notebooks"])
+def test_make_lets_waiting_threads_sleep(tmp_path: Path, command: str) -> None:
+    """Threads that spin took 26 minutes for what takes five; who knows better may say so."""
+    for given, expected in (({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE")):
+        told = re.findall(r"(?m)^threads: (.*)$", run_make(tmp_path, command, **given))
+        assert told
+        assert set(told) == {expected}
 
 
 @needs_make
