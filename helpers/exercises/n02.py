@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Any
 
 from ..embeddings import embed
@@ -32,10 +33,18 @@ def going_in(clip: Any, token: int, place: int) -> Any:
 # --- 3. to 5. the layers by hand -----------------------------------------------------------------
 
 
-def library(clip: Any) -> Any:
-    """What the library returns for the prompt of the notebook, hidden states and attentions too."""
+# What is judged is asked for again with every mistake that an answer is compared with, so the last
+# runs are kept.
+
+
+@lru_cache(maxsize=2)
+def states(clip: Any) -> Any:
+    """The hidden states of the prompt of the notebook, (1, L, d) each."""
+    import torch
+
     ids = ids_of(clip, [PROMPT]).to(clip.device)
-    return clip.text_model(input_ids=ids, output_hidden_states=True, output_attentions=True)
+    with torch.no_grad():
+        return clip.text_model(input_ids=ids, output_hidden_states=True).hidden_states
 
 
 def causal_mask(rows: Any) -> Any:
@@ -69,7 +78,7 @@ def second_layer(
 ) -> Any:
     """The attention weights of the second layer, (1, heads, L, L), or those of a slip."""
     layer_ = clip.inner.encoder.layers[layer]
-    rows = library(clip).hidden_states[state]
+    rows = states(clip)[state]
     mask = causal_mask(rows) if causal else 0
     rows = layer_.layer_norm1(rows) if normed else rows
     return (scores(clip, layer_.self_attn, rows, scaled) + mask).float().softmax(dim)
@@ -77,22 +86,7 @@ def second_layer(
 
 def skipped(clip: Any, state: int) -> Any:
     """A hidden state of the prompt, through the final layer norm, (1, L, d)."""
-    return clip.inner.final_layer_norm(library(clip).hidden_states[state])
-
-
-def with_mask(clip: Any, texts: list[str], mask: Any) -> Any:
-    """The rows of some texts, by hand, with a mask from (rows) to scores, in float32: (n, L, d)."""
-    inner = clip.inner
-    ids = ids_of(clip, texts).to(clip.device)
-    places = inner.embeddings.position_embedding.weight[: ids.shape[1]]
-    rows = inner.embeddings.token_embedding.weight[ids] + places
-    for layer in inner.encoder.layers:
-        normed, block = layer.layer_norm1(rows), layer.self_attn
-        weights = (scores(clip, block, normed) + mask(rows)).float().softmax(-1).to(rows.dtype)
-        mixed = weights @ split(clip, block.v_proj(normed))
-        rows = rows + block.out_proj(mixed.transpose(1, 2).reshape(rows.shape))
-        rows = rows + layer.mlp(layer.layer_norm2(rows))
-    return inner.final_layer_norm(rows).float()
+    return clip.inner.final_layer_norm(states(clip)[state])
 
 
 def no_mask(rows: Any) -> int:
@@ -100,9 +94,28 @@ def no_mask(rows: Any) -> int:
     return 0
 
 
+def turned_mask(rows: Any) -> Any:
+    """No row may look back."""
+    return causal_mask(rows).T
+
+
+@lru_cache(maxsize=8)
 def apart(clip: Any, other: str = GREEN, mask: Any = no_mask) -> Any:
-    """How far the rows of two prompts are apart, number by number, (L, d)."""
-    one, two = with_mask(clip, [PROMPT, other], mask)
+    """How far the rows of two prompts are apart, by hand and with a mask of ours, (L, d)."""
+    import torch
+
+    inner = clip.inner
+    ids = ids_of(clip, [PROMPT, other]).to(clip.device)
+    places = inner.embeddings.position_embedding.weight[: ids.shape[1]]
+    with torch.no_grad():
+        rows = inner.embeddings.token_embedding.weight[ids] + places
+        for layer in inner.encoder.layers:
+            normed, block = layer.layer_norm1(rows), layer.self_attn
+            weights = (scores(clip, block, normed) + mask(rows)).float().softmax(-1).to(rows.dtype)
+            mixed = weights @ split(clip, block.v_proj(normed))
+            rows = rows + block.out_proj(mixed.transpose(1, 2).reshape(rows.shape))
+            rows = rows + layer.mlp(layer.layer_norm2(rows))
+        one, two = inner.final_layer_norm(rows).float()
     return (one - two).abs()
 
 
@@ -116,6 +129,7 @@ def picked(clip: Any, shift: int = 0) -> Any:
     return three(clip)[range(len(THREE)), ends + shift]
 
 
+@lru_cache(maxsize=2)
 def three(clip: Any) -> Any:
     """All rows of the three texts, (3, L, d)."""
     return embed(clip, THREE).last_hidden_state
@@ -273,11 +287,11 @@ answer = (second_scores + mask).float().softmax(-1)""",
         "it clip skip 2.",
         mistakes={
             "The final layer norm is missing: these rows are on another scale.": (
-                lambda clip: library(clip).hidden_states[-2]
+                lambda clip: states(clip)[-2]
             ),
             "That is the output itself: no layer is left out.": lambda clip: skipped(clip, -1),
             "These rows have been through all layers, and through no final layer norm.": (
-                lambda clip: library(clip).hidden_states[-1]
+                lambda clip: states(clip)[-1]
             ),
             "You left out two layers.": lambda clip: skipped(clip, -3),
             "You counted from the first layer.": lambda clip: skipped(clip, 1),
@@ -285,9 +299,7 @@ answer = (second_scores + mask).float().softmax(-1)""",
                 lambda clip: clip.inner.final_layer_norm(skipped(clip, -1))
             ),
             "That is the layer norm of the last layer, and not the final one.": (
-                lambda clip: clip.inner.encoder.layers[-1].layer_norm1(
-                    library(clip).hidden_states[-2]
-                )
+                lambda clip: clip.inner.encoder.layers[-1].layer_norm1(states(clip)[-2])
             ),
         },
         hints=[
@@ -316,7 +328,7 @@ answer = clip.inner.final_layer_norm(last_but_one)""",
                 lambda clip: apart(clip, SWAPPED)[0].max()
             ),
             "That mask is the wrong way round: it forbids to look back.": (
-                lambda clip: apart(clip, GREEN, lambda rows: causal_mask(rows).T)[0].max()
+                lambda clip: apart(clip, GREEN, turned_mask)[0].max()
             ),
         },
         hints=[
