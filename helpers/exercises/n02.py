@@ -33,8 +33,8 @@ def going_in(clip: Any, token: int, place: int) -> Any:
 # --- 3. to 5. the layers by hand -----------------------------------------------------------------
 
 
-# What is judged is asked for again with every mistake that an answer is compared with, so the last
-# runs are kept.
+# An answer is compared with many mistakes, so what the model says is kept. (It does not
+# notice weights that were changed in place.)
 
 
 @lru_cache(maxsize=2)
@@ -130,9 +130,14 @@ def picked(clip: Any, shift: int = 0) -> Any:
 
 
 @lru_cache(maxsize=2)
+def embedded(clip: Any) -> Any:
+    """The three texts, embedded."""
+    return embed(clip, THREE)
+
+
 def three(clip: Any) -> Any:
     """All rows of the three texts, (3, L, d)."""
-    return embed(clip, THREE).last_hidden_state
+    return embedded(clip).last_hidden_state
 
 
 def all_picked(clip: Any) -> Any:
@@ -315,8 +320,8 @@ answer = clip.inner.final_layer_norm(last_but_one)""",
         asks="one number",
         right=lambda clip: apart(clip)[0].max(),
         why="Without the mask no row is shared, not even the start row: each has now read the "
-        "words that differ. The model was not trained like that, so such rows are good for nothing "
-        "we know of.",
+        "words that differ. The model was not trained like that, so nothing says that these rows "
+        "are of use.",
         mistakes={
             "With the causal mask start rows are equal. Take it away: add zeros.": lambda clip: 0.0,
             "That is over all rows. Asked for is the start row.": lambda clip: apart(clip).max(),
@@ -364,7 +369,7 @@ answer = (free[0, 0] - free[1, 0]).float().abs().max()""",
             "You took every end out of every prompt. Each has one: a list of places, and a list "
             "of prompts beside it.": all_picked,
             "That is the projected output: one matrix too far.": (
-                lambda clip: embed(clip, THREE).text_embeds
+                lambda clip: embedded(clip).text_embeds
             ),
         },
         hints=[
@@ -396,8 +401,7 @@ answer = three.last_hidden_state[torch.arange(len(ends)), ends]""",
         asks="one whole number",
         right=lambda clip: count(),
         why="The number of heads does not occur: heads cut the width into pieces, and add nothing. "
-        "With its projection and the first encoder, that makes the 817 million that the paper on "
-        "SDXL states.",
+        "And the two tables, which are most of a small model, are less than a tenth of this one.",
         mistakes={
             "The biases are missing.": lambda clip: count(bias=0),
             "The final layer norm is missing.": lambda clip: count(final=0),
