@@ -1,0 +1,180 @@
+"""Core and going deeper: every section of a long notebook says which, and its minutes are true."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import nbformat
+import pytest
+from conftest import ROOT
+from nbformat import v4
+
+from tools.spine import MARK, map_cell, map_of, sections, total, write
+
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+MARKED = [path for path in NOTEBOOKS if map_cell(nbformat.read(path, as_version=4))]
+CORE = 40  # minutes at most
+
+
+def complaints(notebook: Any) -> list[str]:
+    """What is not as the spine wants it."""
+    parts = sections(notebook)
+    tagged = {part.title for part in parts}
+    prose = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
+    headings = re.findall(r"(?m)^## +(\d+\. [^\n]+)$", "\n".join(prose))
+    found = [f"no tag: {h}" for h in headings if MARK.sub("", h) not in tagged]
+    for part in parts:
+        if part.stated is None or part.head.source.split("\n")[0][part.level + 1 :] != (
+            MARK.sub("", part.marked) + f" · {mark_of(part)} · {part.stated} min"
+        ):
+            found.append(f"heading without its mark: {part.title}")
+        elif abs(part.stated - part.minutes) > max(0.25 * part.minutes, 0.5) and part.minutes > 0.5:
+            found.append(f"{part.title}: says {part.stated} minutes, takes {part.minutes:.1f}")
+    if not any(part.tag == "core" for part in parts) or total(parts, "core") > CORE:
+        found.append(f"the core takes {total(parts, 'core')} minutes")
+    cell = map_cell(notebook)
+    if cell is None:
+        return [*found, "no map"]
+    says = [int(n) for n in re.findall(r"about (\d+)", cell.source)]
+    takes = [total(parts, "core"), total(parts)]
+    if len(says) != 2 or any(abs(a - b) > 0.25 * b for a, b in zip(says, takes, strict=True)):
+        found.append(f"the map says {says} minutes, it takes {takes}")
+    rows = re.findall(r"\[((?:\\.|[^\]])+)\]\(#", cell.source)
+    titles = re.findall(r"\[((?:\\.|[^\]])+)\]\(#", map_of(parts))
+    if rows != titles:
+        found.append("the map names other sections")
+    return found
+
+
+def mark_of(part: Any) -> str:
+    return {"core": "core", "deeper": "going deeper"}[part.tag]
+
+
+@pytest.mark.parametrize("path", MARKED, ids=lambda path: path.stem)
+def test_spine(path: Any) -> None:
+    assert complaints(nbformat.read(path, as_version=4)) == []
+
+
+def test_the_tour_takes_as_long_as_it_says() -> None:
+    notebook = nbformat.read(NOTEBOOKS[0], as_version=4)
+    (said,) = re.findall(r"\*\*Time:\*\* about (\d+) minutes", notebook.cells[0].source)
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown" and re.match(
+            r"## (\d+\. |Set-up|What you saw)", cell.source
+        ):
+            cell.metadata["tags"] = ["core"]
+    assert total(sections(notebook)) == pytest.approx(int(said), rel=0.25)
+
+
+# --- and it can fail -----------------------------------------------------------------------------
+
+
+def prose(words: int, heading: str = "", tag: str = "") -> Any:
+    cell = v4.new_markdown_cell(f"{heading}\n\n{'word ' * words}".strip())
+    cell.metadata["tags"] = [tag] if tag else []
+    return cell
+
+
+def notebook() -> Any:
+    """1: core, 4 minutes, with an exercise; 1b: deeper, 2; 2: deeper, 5, with code and a run."""
+    code = v4.new_code_cell("\n\n".join(["print(1)"] * 12))
+    code.metadata["seconds"] = 60
+    hidden = v4.new_code_cell("\n".join(["print(1)"] * 99))
+    hidden.metadata["jupyter"] = {"source_hidden": True}
+    nb = v4.new_notebook()
+    nb.cells = [
+        prose(500, "# Title"),
+        prose(500, "## Set-up"),
+        prose(398, "## 1. Ids", "core"),
+        prose(399, "### In detail"),
+        prose(300, "### Exercise 1.1 · Count (3 minutes)"),
+        v4.new_code_cell('answer = ...\ncheck("1.1", answer)'),
+        prose(400, "### By hand", "deeper"),
+        prose(0, "### Exercise 1.2 · Guess (5 minutes)"),
+        v4.new_code_cell('answer = ...\ncheck("1.2", answer)'),
+        prose(598, "## 2. A | `table`", "deeper"),
+        code,
+        hidden,
+        prose(500, "## What you saw"),
+    ]
+    nb.cells[0]["id"] = "01-title"
+    write(nb)
+    return nb
+
+
+def test_minutes() -> None:
+    parts = sections(notebook())
+    assert [(p.title, p.tag, p.level, p.exercises) for p in parts] == [
+        ("1. Ids", "core", 2, 3),
+        ("By hand", "deeper", 3, 5),
+        ("2. A | `table`", "deeper", 2, 0),
+    ]
+    assert [round(part.minutes, 1) for part in parts] == [4.0, 2.0, 5.0]
+    assert (total(parts), total(parts, "core")) == (11, 4)
+
+
+def test_what_is_written() -> None:
+    nb = notebook()
+    assert nb.cells[1]["id"] == "01-contents"
+    lines = nb.cells[1].source.split("\n")
+    assert lines[4] == "| [1. Ids](#1.-Ids-%C2%B7-core-%C2%B7-4-min) | **core** | 4 | + 3 |"
+    assert lines[6].startswith(
+        r"| [2. A \| `table`](#2.-A-%7C-table-%C2%B7-going-deeper-%C2%B7-5-min)"
+    )
+    assert nb.cells[3].source.startswith("## 1. Ids · core · 4 min\n")
+    assert complaints(nb) == []
+    before = nbformat.writes(nb)
+    write(nb)
+    assert nbformat.writes(nb) == before
+
+
+def edit(cell: int, before: str, after: str) -> Callable[[Any], None]:
+    def spoil(nb: Any) -> None:
+        assert before in nb.cells[cell].source
+        nb.cells[cell].source = nb.cells[cell].source.replace(before, after, 1)
+
+    return spoil
+
+
+def no_tag(nb: Any) -> None:
+    nb.cells[10].metadata["tags"] = []
+
+
+def too_long(nb: Any) -> None:
+    nb.cells[4].source += " word" * 8000
+    write(nb)
+
+
+def longer(nb: Any) -> None:
+    nb.cells[4].source += " word" * 400
+
+
+def slower(nb: Any) -> None:
+    nb.cells[11].metadata["seconds"] = 200
+
+
+def no_map(nb: Any) -> None:
+    del nb.cells[1]
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        edit(3, "4 min", "6 min"),
+        edit(3, "core", "going deeper"),
+        edit(3, " · core · 4 min", ""),
+        edit(1, "about 4 minutes", "about 6 minutes"),
+        edit(1, "[1. Ids]", "[1. Id]"),
+        no_tag,
+        too_long,
+        longer,
+        slower,
+        no_map,
+    ],
+)  # fmt: skip
+def test_it_can_fail(spoil: Callable[[Any], None]) -> None:
+    nb = notebook()
+    spoil(nb)
+    assert complaints(nb) != []
