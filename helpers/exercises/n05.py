@@ -31,6 +31,7 @@ def cosines(clip: Any, texts: tuple[str, ...], names: tuple[str, ...]) -> Any:
     """Of every text with every drawing by noto-v1, (texts, drawings)."""
     art = load_artwork("noto-v1")
     words = embed(clip, tokenize(clip, list(texts), padding="longest")).text_embeds
+    assert words is not None  # a CLIP with an image model has a projection
     pictures = embed_images(clip, [art[name] for name in names]).image_embeds
     return normalize(words.float()).cpu() @ normalize(pictures.float()).cpu().T
 
