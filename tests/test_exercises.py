@@ -16,6 +16,7 @@ import pytest
 import torch
 from conftest import ROOT
 from notebook_rules import code_cells, numbers
+from random_checkpoint import SD1, SD2, save_clip
 
 import helpers
 from helpers.exercises import check, hint, solution
@@ -47,6 +48,18 @@ def notebook(number: int) -> Any:
     return nbformat.read(path, as_version=4)
 
 
+@pytest.fixture(scope="module", params=["emoji", "sd1", "sd2"])
+def every_clip(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The shipped CLIP; and small random ones with what is odd in SD 1's and in SD 2's files."""
+    if request.param == "emoji":
+        return request.getfixturevalue("clip")
+    small = {"hidden_size": 64, "intermediate_size": 96, "num_attention_heads": 4}
+    config = {"sd1": SD1, "sd2": SD2}[request.param] | small | {"num_hidden_layers": 3}
+    return helpers.load_clip(
+        str(save_clip(request.param, tmp_path_factory.mktemp("small"), config)), device="cpu"
+    )
+
+
 # --- what the exercises say ---
 
 
@@ -61,8 +74,8 @@ def test_there_are_exercises() -> None:
 
 
 @pytest.mark.parametrize("exercise", VALUES, ids=name)
-def test_right(exercise: Exercise, any_clip, capsys) -> None:
-    assert said(capsys, exercise.id, exercise.right(any_clip), clip=any_clip) == (
+def test_right(exercise: Exercise, every_clip, capsys) -> None:
+    assert said(capsys, exercise.id, exercise.right(every_clip), clip=every_clip) == (
         f"{RIGHT} {exercise.why}"
     )
 
@@ -79,9 +92,9 @@ def test_each_mistake_has_its_sentence(exercise: Exercise, clip, clip_sd2_words,
 
 
 @pytest.mark.parametrize("exercise", VALUES, ids=name)
-def test_mistakes_can_be_judged_everywhere(exercise: Exercise, any_clip, capsys) -> None:
+def test_mistakes_can_be_judged_everywhere(exercise: Exercise, every_clip, capsys) -> None:
     for wrong in exercise.mistakes.values():
-        heard = said(capsys, exercise.id, wrong(any_clip), clip=any_clip)
+        heard = said(capsys, exercise.id, wrong(every_clip), clip=every_clip)
         assert heard.startswith((RIGHT, WRONG))  # right where the mistake happens to be no mistake
         assert "cannot be compared" not in heard
 

@@ -88,7 +88,8 @@ TYPED = "oh!!! no! a cat"
 
 def typed(clip: Any) -> list[int]:
     """The places of the typed ! where each is a token of its own, as with ! for padding."""
-    found, place = [], 1
+    found: list[int] = []
+    place = 1
     for token in pieces(clip, TYPED):
         marks = token.removesuffix(END_OF_WORD)
         width = len(marks) if set(marks) == {"!"} else 1
