@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from ..arithmetic import analogy, cosine_similarity, nearest, normalize, remove_direction, subtract
@@ -15,7 +15,13 @@ from .kinds import Choice, Exercise
 
 def vectors(clip: Any, texts: list[str]) -> Any:
     """One vector for each text, (n, d), as the notebook's ``vectors_of`` has it."""
-    found = embed(clip, tokenize(clip, texts, padding="longest"))
+    return encoded(clip, tuple(texts))
+
+
+@lru_cache(maxsize=8)  # an answer is compared with the right one and with every known mistake
+def encoded(clip: Any, texts: tuple[str, ...]) -> Any:
+    """The same, once for each list of texts; nothing here changes it in place."""
+    found = embed(clip, tokenize(clip, list(texts), padding="longest"))
     return (found.pooler_output if found.text_embeds is None else found.text_embeds).float().cpu()
 
 
