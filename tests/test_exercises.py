@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ast
+import logging
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -347,6 +349,21 @@ def test_stored_notebooks_hold_blanks(number: int) -> None:
     assert found == list(exercises_of(number))
 
 
+@pytest.fixture
+def as_before() -> Iterator[None]:
+    """What a notebook may change in its own process, it may not change in this one."""
+    names = ("helpers", "diffusers", "transformers")
+    loggers = [logging.getLogger(name) for name in names]
+    before = [(log, log.level, log.handlers, log.propagate) for log in loggers]
+    grad = torch.is_grad_enabled()
+    yield
+    torch.set_grad_enabled(grad)
+    for log, level, handlers, propagate in before:
+        log.setLevel(level)
+        log.handlers, log.propagate = handlers, propagate
+
+
+@pytest.mark.usefixtures("as_before")
 @pytest.mark.parametrize("number", NOTEBOOKS)
 def test_notebooks_with_their_solutions(
     number: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
