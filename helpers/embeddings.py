@@ -74,9 +74,10 @@ def embed(
             ``<|endoftext|>`` do not change. A tensor of 0 and 1, (n, L), such as
             ``tokens["attention_mask"]``, is passed on as it is.
         rows: False computes the pooled and projected outputs alone, which is several times as
-            fast for many texts: what begins alike is computed once, and nothing behind the first
-            ``<|endoftext|>`` (``helpers/tree.py``). Equal to 1e-5 in float32. With a mask that
-            hides text, or layers that are not transformers' own, everything is computed.
+            fast for many short prompts: what begins alike is computed once, and nothing behind
+            the first ``<|endoftext|>`` (``helpers/tree.py``). Equal to 1e-5 in float32. With a
+            mask that hides text, or layers that are hooked or not transformers' own, everything
+            is computed.
 
     Returns:
         Embeddings: see there for shapes.

@@ -111,10 +111,13 @@ def grow(prompts: Tensor, real: Tensor, same: Tensor) -> Tree:
 
 
 def fits(inner: nn.Module) -> bool:
-    """Whether the parts are transformers' own CLIP layers, which :func:`run` takes apart."""
+    """Whether these are transformers' own CLIP parts, which :func:`run` takes apart, unhooked."""
     from transformers.models.clip import modeling_clip as clip
 
-    parts = [inner.embeddings, *inner.encoder.layers]
-    parts += [getattr(layer, "self_attn", None) for layer in inner.encoder.layers]
+    layers = list(inner.encoder.layers)
+    parts = [inner.embeddings, *layers, *(getattr(layer, "self_attn", None) for layer in layers)]
     known = {clip.CLIPTextEmbeddings, clip.CLIPEncoderLayer, clip.CLIPAttention}
-    return {type(part) for part in parts} == known
+    return {type(part) for part in parts} == known and not any(
+        vars(part)["_forward_hooks"] or vars(part)["_forward_pre_hooks"] or "forward" in vars(part)
+        for part in [inner, inner.encoder, *parts]
+    )

@@ -19,7 +19,7 @@ from pyarrow import parquet
 import helpers.tree
 from helpers import embed, normalize
 from helpers.bulk import __main__ as bulk
-from helpers.bulk.captions import LONGEST, Caption, captions
+from helpers.bulk.captions import BOM, LONGEST, Caption, captions
 from helpers.bulk.shards import Shards
 
 TEXTS = ["a cat", "", "a red heart on a blue background", "“curly” café 猫", "a cat", "a, b\tc"]
@@ -85,11 +85,45 @@ def test_bad_lines_of_json(tmp_path: Path) -> None:
     ]
 
 
+def test_long_lines_of_json_and_marks_at_the_beginning(tmp_path: Path) -> None:
+    path = tmp_path / "captions.jsonl"
+    path.write_bytes(
+        BOM
+        + json.dumps({"image": "x" * 500_000, "caption": "a"}).encode()
+        + b"\n"
+        + b'{"caption": "b"}'
+    )
+    assert [(c.text, c.problem) for c in captions(path, "caption")] == [("a", ""), ("b", "")]
+    path = tmp_path / "captions.txt"
+    path.write_bytes(BOM + b"a\n" + ("x" + "é" * 300_000).encode() + b"\nb")
+    assert [(c.text, c.problem) for c in captions(path, "")] == [
+        ("a", ""),
+        ("", "longer than 100,000 letters"),
+        ("b", ""),
+    ]
+
+
 def test_bad_rows_of_tables(tmp_path: Path) -> None:
     path = tmp_path / "captions.csv"
-    path.write_bytes(b"\xef\xbb\xbfcaption,id\na,1\n\xff,2\n" + b"x" * 200_000 + b",3\n")
-    expected = ["", "not UTF-8", "longer than 100,000 letters"]
-    assert [c.problem for c in captions(path, "caption")] == expected
+    path.write_bytes(
+        b"\xef\xbb\xbfcaption,id\na,1\n\xff,2\n" + b"x" * 200_000 + b",3\na cat, asleep,4\nb\n"
+        b'"open,5\nc,6\n'
+    )
+    assert [c.problem for c in captions(path, "caption")] == [
+        "",
+        "not UTF-8",
+        "longer than 100,000 letters",
+        "3 cells where the header has 2",
+        "1 cells where the header has 2",
+        "1 cells where the header has 2",  # the open quote runs to the end
+    ]
+    path.write_bytes(b'id,caption\n1,"open\n2,a\n3,"b\n')
+    assert [c.problem for c in captions(path, "caption")] == ["a line break in it (an open quote?)"]
+    path.write_bytes(b"caption\na\n\nb\n")
+    assert [(c.number, c.text) for c in captions(path, "caption")] == [(1, "a"), (2, ""), (3, "b")]
+    path.with_suffix(".parquet").write_bytes(b"PAR1 no")
+    with pytest.raises(ValueError, match=r"captions.parquet is damaged, or no Parquet file"):
+        list(captions(path.with_suffix(".parquet"), "caption"))
     path = written(tmp_path, ".parquet", ["a", None])
     assert [c.problem for c in captions(path, "caption")] == ["", "null"]
     assert [c.problem for c in captions(path, "id")] == ["int instead of text"] * 2
@@ -183,10 +217,65 @@ def test_another_job_does_not_mix_in(change: list[str], tmp_path: Path) -> None:
     before = bytes_of(tmp_path / "out")
     with pytest.raises(ValueError, match="holds the shards of another job"):
         run(path, tmp_path / "out", *change)
-    path.write_text("other captions\n")
-    with pytest.raises(ValueError, match="bytes: "):
+    path.write_bytes(path.read_bytes().replace(b"cat", b"dog"))
+    with pytest.raises(ValueError, match="captions: "):
         run(path, tmp_path / "out")
     assert bytes_of(tmp_path / "out") == before
+
+
+@pytest.mark.parametrize("changed", ["config.json", "merges.txt", "model.safetensors"])
+def test_another_checkpoint_does_not_mix_in(changed: str, tmp_path: Path) -> None:
+    told = bulk.command_line().parse_args([str(written(tmp_path, ".txt", ["a"])), str(tmp_path)])
+    folder = tmp_path / "clip"
+    folder.mkdir()
+    for name in ("config.json", "merges.txt", "model.safetensors", "vocab.json"):
+        (folder / name).write_bytes(name.encode())
+    before = bulk.job(told, str(folder))
+    (folder / "unet").mkdir()  # what a pipeline has beside it changes nothing
+    (folder / "unet" / "model.safetensors").write_bytes(b"x")
+    assert bulk.job(told, str(folder)) == before
+    (folder / changed).write_bytes(b"other")
+    changes = {key for key, value in bulk.job(told, str(folder)).items() if value != before[key]}
+    assert changes == {"files"}
+
+
+@pytest.mark.parametrize("left", [b"", b"{}", b"[]", b'{"job": 1}', b"\xff"])
+def test_a_damaged_manifest_is_told(left: bytes, tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_bytes(left)
+    with pytest.raises(ValueError, match=r"manifest.json is damaged"):
+        Shards(tmp_path, {"a": 1}).open()
+
+
+def test_shards_without_a_manifest_are_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "text_emb").mkdir()
+    (tmp_path / "text_emb/text_emb_0.npy").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"holds shards and no manifest.json"):
+        Shards(tmp_path, {"a": 1}).open()
+
+
+def test_a_shard_that_was_cut_is_made_again(tmp_path: Path) -> None:
+    path = written(tmp_path, ".txt", TEXTS)
+    run(path, tmp_path / "out", "--shard", 2)
+    before = bytes_of(tmp_path / "out")
+    for name, size in (("text_emb/text_emb_1.npy", 0), ("text_emb/text_emb_2.npy", 200)):
+        file = tmp_path / "out" / name
+        file.write_bytes(file.read_bytes()[:size])
+    (tmp_path / "out/metadata/metadata_0.parquet").write_bytes(b"PAR1")
+    (tmp_path / "out/text_emb/text_emb_9.npy.part1").write_bytes(b"half")
+    run(path, tmp_path / "out", "--shard", 2)
+    assert bytes_of(tmp_path / "out") == before
+
+
+def test_a_shard_of_bad_lines_alone(tmp_path: Path) -> None:
+    path = tmp_path / "captions.txt"
+    path.write_bytes(b"\xff\n" * 150 + b"a\n")
+    run(path, tmp_path / "out", "--shard", 150)
+    shapes = [np.load(tmp_path / f"out/text_emb/text_emb_{i}.npy").shape for i in range(2)]
+    assert shapes == [(0, 128), (1, 128)]
+    whole = json.loads((tmp_path / "out/manifest.json").read_text())["whole"]
+    assert (whole["rows"], whole["bad"], len(whole["first_bad"])) == (1, 150, 100)
+    with pytest.raises(ValueError, match="line 1 is bad"):  # although the shard is there
+        run(path, tmp_path / "out", "--shard", 150, "--strict")
 
 
 def test_a_shard_that_is_missing_at_the_end_is_told(tmp_path: Path) -> None:

@@ -150,6 +150,32 @@ def test_other_parts_do_not_fit(part: str) -> None:
     assert not fits(inner)
 
 
+@pytest.mark.parametrize("hook", ["register_forward_hook", "register_forward_pre_hook", "forward"])
+@pytest.mark.parametrize("part", ["inner", "encoder", "embeddings", "layer", "self_attn"])
+def test_hooked_parts_do_not_fit(part: str, hook: str) -> None:
+    inner = random_tower()
+    layer = inner.encoder.layers[1]
+    parts = {"inner": inner, "encoder": inner.encoder, "embeddings": inner.embeddings}
+    thing = {**parts, "layer": layer, "self_attn": layer.self_attn}[part]
+    if hook == "forward":
+        thing.forward = lambda *given, **more: None
+    else:
+        handle = getattr(thing, hook)(lambda *given: None)
+    assert not fits(inner)
+    if hook == "forward":
+        del thing.forward
+    else:
+        handle.remove()
+    assert fits(inner)
+
+
+def test_shared_beginnings_fill_their_room_too() -> None:
+    """A tree begins with all nodes of its first prompt, and shares from then on."""
+    prompts, _ = sort(*batch([[7, 8, 9, i] for i in range(10, 60)]))
+    counts = [len(tree.token) for tree in trees(prompts, 43)]
+    assert counts == [43, 43, 23]  # 3 shared, and 20, 20, 10 prompts of two nodes
+
+
 def test_far_fewer_nodes_than_places(clip) -> None:
     """What it is for: templates times names share their beginnings."""
     prompts = [

@@ -20,8 +20,12 @@ from typing import Any
 
 from .. import CheckpointError, embed, load_clip, tokenize
 from ..checkpoints import find_folder
+from ..folders import layout
 from .captions import Caption, captions
 from .shards import Shards
+
+SETTINGS = ("output", "dtype", "normalize", "column", "shard")
+OF_A_CLIP = {".safetensors", ".json", ".txt"}  # weights, configuration, vocabulary and merges
 
 
 def command_line() -> argparse.ArgumentParser:
@@ -33,7 +37,9 @@ def command_line() -> argparse.ArgumentParser:
     )
     parser.add_argument("captions", type=Path, help=".txt, .jsonl, .csv, .tsv or .parquet")
     parser.add_argument("out", type=Path, help="a folder for the shards")
-    parser.add_argument("--checkpoint", default="emoji", help="as in load_clip (emoji)")
+    parser.add_argument(
+        "--checkpoint", default="emoji", help="a name, a folder or a Hub id (emoji)"
+    )
     parser.add_argument("--output", choices=["pooled", "projected"], default="projected")
     parser.add_argument(
         "--dtype", choices=["float16", "float32"], default="float16", help="of what is stored"
@@ -71,7 +77,7 @@ def run(arguments: argparse.Namespace) -> None:
     clip = load_clip(arguments.checkpoint, device=here.device)
     if arguments.output == "projected" and clip.text_projection is None:
         raise ValueError(f"{clip.name} has no projection; pass --output pooled.")
-    shards = Shards(arguments.out, job(arguments))
+    shards = Shards(arguments.out, job(arguments, clip.name))
     if here.is_main_process:
         shards.open()
     here.wait_for_everyone()
@@ -80,6 +86,11 @@ def run(arguments: argparse.Namespace) -> None:
     bar = tqdm(desc="captions", unit="caption", unit_scale=True, disable=not here.is_main_process)
     with bar:
         for number, lines in enumerate(groups(arguments)):
+            bad = [(line.number, line.problem) for line in lines if line.problem]
+            if bad and arguments.strict:
+                raise ValueError(
+                    f"line {bad[0][0]} is bad: {bad[0][1]}; without --strict it is left out."
+                )
             if number % here.num_processes == here.process_index and not shards.is_there(number):
                 write(shards, number, lines, clip, arguments)
             bar.update(len(lines))
@@ -108,18 +119,15 @@ def write(
     import numpy as np
 
     bad = [(line.number, line.problem) for line in lines if line.problem]
-    if bad and arguments.strict:
-        raise ValueError(f"line {bad[0][0]} is bad: {bad[0][1]}; without --strict it is left out.")
     good = [line for line in lines if not line.problem]
-    dimensions = clip.text_config.hidden_size
-    cut = 0
-    vectors = np.zeros((0, dimensions), arguments.dtype)
+    pooled = arguments.output == "pooled"
+    width = clip.text_config.hidden_size if pooled else clip.text_projection.out_features
+    cut, vectors = 0, np.zeros((0, width), arguments.dtype)
     if good:
         with cut_prompts() as log:
             tokens = tokenize(clip, [line.text for line in good])
         cut = len(log)
         embeddings = fitting(clip, tokens)
-        pooled = arguments.output == "pooled"
         found = (embeddings.pooler_output if pooled else embeddings.text_embeds).float().cpu()
         if arguments.normalize:
             from .. import normalize
@@ -161,27 +169,32 @@ def cut_prompts() -> Iterator[list[logging.LogRecord]]:
         log.removeFilter(keep)
 
 
-def job(arguments: argparse.Namespace) -> dict[str, Any]:
-    """What the shards depend on."""
+def job(arguments: argparse.Namespace, name: str) -> dict[str, Any]:
+    """What the shards depend on: settings, captions, model, versions."""
     from importlib.metadata import version
 
     from .. import CHECKPOINTS, __version__
 
-    folder = find_folder(arguments.checkpoint)
-    known = CHECKPOINTS.get(arguments.checkpoint)
-    digest = hashlib.sha256()
-    for file in sorted(folder.rglob("*.safetensors")):
-        with file.open("rb") as stream:
-            digest.update(hashlib.file_digest(stream, "sha256").digest())
-    told = ("checkpoint", "output", "dtype", "normalize", "column", "shard")
+    parts = {*layout(name, find_folder(name))}
+    files = [f for part in sorted(parts) for f in sorted(part.iterdir()) if f.suffix in OF_A_CLIP]
+    known = CHECKPOINTS.get(name)
     packages = ("torch", "transformers", "tokenizers", "ftfy")
-    return {name: getattr(arguments, name) for name in told} | {
-        "captions": arguments.captions.name,
-        "bytes": arguments.captions.stat().st_size,
+    return {key: getattr(arguments, key) for key in SETTINGS} | {
+        "captions": digest([arguments.captions]),
+        "checkpoint": name,
         "revision": known.revision if known else None,
-        "weights": digest.hexdigest(),
+        "files": digest(files),
         "versions": {"helpers": __version__} | {name: version(name) for name in packages},
     }
+
+
+def digest(files: list[Path]) -> str:
+    """SHA-256 over what is in the files."""
+    found = hashlib.sha256()
+    for file in files:
+        with file.open("rb") as stream:
+            found.update(hashlib.file_digest(stream, "sha256").digest())
+    return found.hexdigest()
 
 
 if __name__ == "__main__":

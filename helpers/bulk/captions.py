@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 LONGEST = 100_000  # letters of a caption; a longer one is a file that was taken for a line
+LONGEST_JSON = 2**26  # bytes of a line of JSON, which may hold other things as well
+BOM = b"\xef\xbb\xbf"  # some editors begin a file with it
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
 LINES = {".txt", ".jsonl", ".ndjson"}
 PARQUET = {".parquet", ".pq"}
@@ -19,7 +21,7 @@ class Caption(NamedTuple):
     """A caption, or why there is none.
 
     Attributes:
-        number: of its line or row, from 1; a CSV's header is not counted.
+        number: of its line, from 1; of its row in a CSV or Parquet file, without the header.
         text: the caption; "" where there is a problem.
         problem: what is wrong with it in a few words, or "".
     """
@@ -38,15 +40,15 @@ def captions(path: Path, column: str) -> Iterator[Caption]:
         column: where the caption is, in all but .txt.
 
     Raises:
-        ValueError: another kind of file, or none of its columns has that name.
+        ValueError: another kind of file, a damaged one, or none of its columns has that name.
         ImportError: a Parquet file, and pyarrow is not installed.
     """
     kind = path.suffix.lower()
     found: Iterator[tuple[str, str]]
     if kind == ".txt":
-        found = (text_of(line) for line in lines(path))
+        found = (text_of(line) for line in lines(path, 4 * LONGEST))  # 4 bytes a letter at most
     elif kind in LINES:
-        found = (field_of(line, column) for line in lines(path))
+        found = (field_of(line, column) for line in lines(path, LONGEST_JSON))
     elif kind in SEPARATORS:
         found = cells(path, column, SEPARATORS[kind])
     elif kind in PARQUET:
@@ -59,27 +61,34 @@ def captions(path: Path, column: str) -> Iterator[Caption]:
         yield Caption(number, "" if problem else text, problem)
 
 
-def lines(path: Path) -> Iterator[bytes]:
-    """Lines without their ends. Of one that is far too long the beginning."""
-    room = 4 * LONGEST + 2  # bytes: a letter has at most four
+def lines(path: Path, longest: int) -> Iterator[bytes | None]:
+    """Lines without their ends; None for one of more bytes than the longest may have."""
+    room = longest + 3  # for its end, and to see that it is longer
     with path.open("rb") as file:
+        if file.read(len(BOM)) != BOM:
+            file.seek(0)
         while line := file.readline(room):
             rest = line
             while len(rest) == room and not rest.endswith(b"\n"):
                 rest = file.readline(room)
-            yield line.removesuffix(b"\n").removesuffix(b"\r")
+            line = line.removesuffix(b"\n").removesuffix(b"\r")
+            yield line if len(line) <= longest else None
 
 
-def text_of(line: bytes) -> tuple[str, str]:
+def text_of(line: bytes | None) -> tuple[str, str]:
     """A line as text, and what is wrong with it."""
+    if line is None:
+        return "", f"longer than {LONGEST:,} letters"
     try:
         return line.decode("utf-8"), ""
     except UnicodeDecodeError:
         return "", "not UTF-8"
 
 
-def field_of(line: bytes, column: str) -> tuple[str, str]:
+def field_of(line: bytes | None, column: str) -> tuple[str, str]:
     """A field of a line of JSON."""
+    if line is None:
+        return "", f"a line of more than {LONGEST_JSON:,} bytes"
     text, problem = text_of(line)
     if problem:
         return "", problem
@@ -106,31 +115,47 @@ def string(value: object) -> tuple[str, str]:
 
 
 def cells(path: Path, column: str, separator: str) -> Iterator[tuple[str, str]]:
-    """A column of a CSV file."""
-    csv.field_size_limit(2**31 - 1)  # what is too long is told below, and not by an error here
+    """A column of a CSV file.
+
+    A row of more or fewer cells than the header, and a caption with a line break in it, are no
+    captions: most of these have a comma or an opening quote that was not escaped.
+    """
+    csv.field_size_limit(2**31 - 1)  # what is too long is told above, and not by an error here
     # a byte that is no UTF-8 becomes a lone surrogate, which `string` finds
     with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-        rows = csv.DictReader(file, delimiter=separator)
-        if column not in (rows.fieldnames or []):
-            names = ", ".join(map(repr, rows.fieldnames or []))
-            raise ValueError(f"{path.name} has no column {column!r}; it has {names or 'none'}.")
+        rows = csv.reader(file, delimiter=separator)
+        header = next(rows, [])
+        if column not in header:
+            names = ", ".join(map(repr, header)) or "none"
+            raise ValueError(f"{path.name} has no column {column!r}; it has {names}.")
+        place = header.index(column)
         for row in rows:
-            yield string(row[column])
+            row = row or [""]  # an empty line is an empty cell
+            if len(row) != len(header):
+                yield "", f"{len(row)} cells where the header has {len(header)}"
+            elif "\n" in row[place]:
+                yield "", "a line break in it (an open quote?)"
+            else:
+                yield string(row[place])
 
 
 def parquet(path: Path, column: str) -> Iterator[tuple[str, str]]:
     """A column of a Parquet file."""
     try:
+        from pyarrow.lib import ArrowException
         from pyarrow.parquet import ParquetFile
     except ImportError:
         raise ImportError("A Parquet file needs pyarrow: run 'pip install pyarrow'.") from None
-    file = ParquetFile(path)
-    if column not in file.schema_arrow.names:
-        names = ", ".join(map(repr, file.schema_arrow.names))
-        raise ValueError(f"{path.name} has no column {column!r}; it has {names}.")
-    for batch in file.iter_batches(batch_size=10_000, columns=[column]):
-        for value in batch.column(0):
-            try:
-                yield string(value.as_py())
-            except UnicodeDecodeError:
-                yield "", "not UTF-8"
+    try:
+        file = ParquetFile(path)
+        if column not in file.schema_arrow.names:
+            names = ", ".join(map(repr, file.schema_arrow.names))
+            raise ValueError(f"{path.name} has no column {column!r}; it has {names}.")
+        for batch in file.iter_batches(batch_size=10_000, columns=[column]):
+            for value in batch.column(0):
+                try:
+                    yield string(value.as_py())
+                except UnicodeDecodeError:
+                    yield "", "not UTF-8"
+    except (OSError, ArrowException) as error:
+        raise ValueError(f"{path.name} is damaged, or no Parquet file ({error}).") from None

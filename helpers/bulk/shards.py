@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,6 @@ from typing import Any
 import numpy as np
 
 VECTORS, METADATA, MANIFEST = "text_emb", "metadata", "manifest.json"
-COUNTS = ("rows", "cut", "bad")
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,12 @@ class Shards:
                 part.unlink()
         manifest = self.folder / MANIFEST
         if manifest.exists():
-            was = json.loads(manifest.read_text(encoding="utf-8"))["job"]
+            try:
+                was = dict(json.loads(manifest.read_text(encoding="utf-8"))["job"])
+            except (ValueError, KeyError, TypeError):
+                raise ValueError(
+                    f"{manifest} is damaged; delete {self.folder} to begin anew."
+                ) from None
             other = [key for key in self.job | was if self.job.get(key) != was.get(key)]
             if other:
                 changes = ", ".join(f"{k}: {was.get(k)} -> {self.job.get(k)}" for k in other)
@@ -60,8 +65,18 @@ class Shards:
         )
 
     def is_there(self, number: int) -> bool:
-        """Whether the shard is there, and so whole: the vectors come last."""
-        return self.paths(number)[0].exists()
+        """Whether the shard is there and whole. The vectors come last."""
+        vectors, metadata = self.paths(number)
+        if not (vectors.is_file() and metadata.is_file()):
+            return False
+        from pyarrow import parquet
+        from pyarrow.lib import ArrowException
+
+        try:
+            rows = parquet.read_metadata(metadata).num_rows
+            return len(np.load(vectors, mmap_mode="r" if rows else None)) == rows
+        except (OSError, ValueError, EOFError, ArrowException):
+            return False
 
     def write(
         self,
@@ -79,15 +94,8 @@ class Shards:
         told = {"cut": str(cut), "bad": json.dumps(bad)}
         table = pyarrow.table({"caption": texts, "line": lines}).replace_schema_metadata(told)
         to_vectors, to_metadata = self.paths(number)
-        part = to_metadata.with_name(f"{to_metadata.name}.part{os.getpid()}")
-        parquet.write_table(table, part)
-        part.replace(to_metadata)
-        part = to_vectors.with_name(f"{to_vectors.name}.part{os.getpid()}")
-        with part.open("wb") as file:
-            np.save(file, vectors)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(to_vectors)
+        whole(to_metadata, lambda file: parquet.write_table(table, file))
+        whole(to_vectors, lambda file: np.save(file, vectors))
 
     def counts(self, number: int) -> tuple[int, int, list[tuple[int, str]]]:
         """(rows, captions that were cut, bad lines) of a shard."""
@@ -113,13 +121,21 @@ class Shards:
             more, more_cut, bad_lines = self.counts(number)
             rows, cut, bad = rows + more, cut + more_cut, bad + len(bad_lines)
             shown += bad_lines[: max(0, 100 - len(shown))]
-        whole = {"shards": shards, "rows": rows, "cut": cut, "bad": bad, "first_bad": shown}
-        self.write_manifest(whole)
-        return whole
+        counts = {"shards": shards, "rows": rows, "cut": cut, "bad": bad, "first_bad": shown}
+        self.write_manifest(counts)
+        return counts
 
-    def write_manifest(self, whole: dict[str, Any]) -> None:
+    def write_manifest(self, counts: dict[str, Any]) -> None:
         """``manifest.json``: the job, and once it is done, the counts."""
-        manifest = self.folder / MANIFEST
-        part = manifest.with_name(f"{MANIFEST}.part{os.getpid()}")
-        part.write_text(json.dumps({"job": self.job, "whole": whole}, indent=1), encoding="utf-8")
-        part.replace(manifest)
+        text = json.dumps({"job": self.job, "whole": counts}, indent=1)
+        whole(self.folder / MANIFEST, lambda file: file.write(text.encode()))
+
+
+def whole(path: Path, write: Callable[[Any], object]) -> None:
+    """Write a file under another name, and rename it when it lies on the disk."""
+    part = path.with_name(f"{path.name}.part{os.getpid()}")
+    with part.open("wb") as file:
+        write(file)
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(path)
