@@ -33,6 +33,13 @@ def once(of: Of, clip: Any) -> Any:
     return known[of]
 
 
+def near(one: Any, other: Any) -> bool:
+    """Whether fractions differ by so little that one may be the other, rounded to two digits."""
+    if one is None or other is None or not other.is_floating_point():
+        return False
+    return bool((one - other).abs().max() <= 0.02 * other.abs().max())
+
+
 @dataclass(frozen=True, kw_only=True)
 class Exercise:
     """An exercise that asks for a value.
@@ -77,6 +84,8 @@ class Exercise:
         else:
             fits = one.shape == other.shape and bool(one.isfinite().all())
         if fits:
+            if near(one, other):
+                return "Nearly: if you rounded, give all digits; if not, look for a small slip."
             return f"It is {self.asks}, as asked for, but not the right one."
         return f"Asked for is {self.asks}; the answer is {described(answer)}."
 
