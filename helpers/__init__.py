@@ -6,6 +6,7 @@ One module for each step of the way, and each imports only from those above it::
     folders        what lies in such a folder, checked
     checkpoints    load_clip
     tokens         clean, tokenize, detokenize
+    tree           what prompts share is computed once
     embeddings     embed
     images         embed_images
     artwork        load_artwork

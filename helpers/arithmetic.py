@@ -8,7 +8,7 @@ Nothing is changed in place. A row with NaN or infinity gives NaN where a length
 does not touch the other rows; ``nearest`` refuses it.
 
 All raise TypeError for what is no floating-point tensor (or no number, where one is asked for),
-and ValueError for shapes or devices that do not fit.
+and ValueError for shapes or devices that do not fit and for a number that is not finite.
 """
 
 from __future__ import annotations

@@ -63,7 +63,7 @@ class Artwork:
         else:
             try:
                 number = operator.index(name)
-            except TypeError:
+            except (TypeError, RuntimeError):
                 raise TypeError(
                     f"pass one name or one number, not {type(name).__name__}; for several: "
                     "[artwork[i] for i in numbers]."
@@ -84,7 +84,8 @@ class Artwork:
             KeyError: the artist has not drawn it.
         """
         if name not in self:
-            similar = get_close_matches(str(name)[:100].lower(), self.names, n=3)
+            asked = name[:100].lower() if isinstance(name, str) else ""
+            similar = get_close_matches(asked, self.names, n=3)
             hint = f"did you mean {' or '.join(map(repr, similar))}?" if similar else "see .names."
             raise KeyError(f"{self.artist} has no drawing called {short(name)}; {hint}")
         return self._index[name]

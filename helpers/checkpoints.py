@@ -16,7 +16,17 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .folders import WEIGHTS, check_tokenizer, check_weights, is_complete, layout, quiet, read_json
+from .checks import short
+from .folders import (
+    WEIGHTS,
+    check_finite,
+    check_tokenizer,
+    check_weights,
+    is_complete,
+    layout,
+    quiet,
+    read_json,
+)
 from .hub import CheckpointError, Remote, cached, download, find
 
 if TYPE_CHECKING:
@@ -214,7 +224,8 @@ def load_clip(
 
     Raises:
         CheckpointError: no such name or folder, Hub not reachable, disk too full, not a CLIP,
-            no safetensors, or weights that do not fit the model. It is an OSError and a
+            no safetensors, weights that do not fit the model or hold NaN, or an image processor
+            that does not fit. It is an OSError and a
             ValueError.
         TypeError, ValueError: arguments of the wrong kind.
     """
@@ -257,28 +268,28 @@ def find_folder(name: str) -> Path:
             f"the name of the checkpoint is empty; pass one of {', '.join(CHECKPOINTS)}, a folder "
             "or a Hub id."
         )
-    short = name if len(name) <= 100 else name[:100] + "…"
+    shown = short(name, 100)
     try:
         folder = Path(name).expanduser()
         is_folder, is_file = folder.is_dir(), folder.is_file()
     except (OSError, RuntimeError, ValueError) as error:  # too long, "~nobody", no permission
         reason = getattr(error, "strerror", None) or str(error).rstrip(".")
         raise CheckpointError(
-            f"{short!r} cannot be looked up as a folder ({reason}); pass another path or one of "
+            f"{shown} cannot be looked up as a folder ({reason}); pass another path or one of "
             f"{', '.join(CHECKPOINTS)}."
         ) from None
     if is_folder:
         return folder
     if is_file:
         raise CheckpointError(
-            f"{short!r} is a file; pass the folder that holds it and its config.json."
+            f"{shown} is a file; pass the folder that holds it and its config.json."
         )
     if re.fullmatch(r"[\w.-]+/[\w.-]+(@[\w./-]+)?", name) and not name.startswith("."):
         return _any_hub_folder(*name.split("@"))
     similar = get_close_matches(name.lower(), CHECKPOINTS, n=1)
     hint = f" Did you mean {similar[0]!r}?" if similar else ""
     raise CheckpointError(
-        f"{short!r} is neither a known name ({', '.join(CHECKPOINTS)}), nor a folder that exists "
+        f"{shown} is neither a known name ({', '.join(CHECKPOINTS)}), nor a folder that exists "
         f"(looking from {Path.cwd()}), nor a Hub id like 'org/name'.{hint}"
     )
 
@@ -355,7 +366,7 @@ def _load_folder(name: str, folder: Path, device: torch.device, dtype: torch.dty
         text_projection=model.text_projection if projecting else None,
         vision_model=model.vision_model if whole else None,
         visual_projection=model.visual_projection if whole else None,
-        image_processor=_load_image_processor(name, weights) if whole else None,
+        image_processor=_load_image_processor(name, weights, model) if whole else None,
         logit_scale=float(model.logit_scale.float().exp()) if whole else None,
         device=device,
         dtype=dtype,
@@ -428,23 +439,40 @@ def _load_model(name: str, folder: Path, config: dict[str, Any]) -> PreTrainedMo
             f"{len(missing)} missing and {len(unexpected)} unexpected, such as {first!r}; loading "
             "on would mean random numbers."
         )
+    check_finite(name, "its weights", model)
     return model
 
 
-def _load_image_processor(name: str, folder: Path) -> Any | None:
+def _load_image_processor(name: str, folder: Path, model: PreTrainedModel) -> Any | None:
     if not (folder / "preprocessor_config.json").is_file():
         return None
     import transformers
+    from PIL import Image
+
+    side = model.config.vision_config.image_size
 
     # transformers 5 has one that needs only Pillow; in 4.x the plain one does
     kind = getattr(transformers, "CLIPImageProcessorPil", None) or transformers.CLIPImageProcessor
     try:
         with quiet("transformers"):
-            return kind.from_pretrained(str(folder), local_files_only=True)
+            processor = kind.from_pretrained(str(folder), local_files_only=True)
+            # a picture that has to be resized and cropped, unless that would take gigabytes
+            wanted = [*dict(processor.size).values(), *dict(processor.crop_size or {}).values()]
+            fits = all(side <= (length or side) <= 2 * side for length in wanted)
+            if fits:
+                picture = Image.new("RGB", (3 * side, 2 * side))
+                pixels = processor(images=picture, return_tensors="pt")["pixel_values"]
+                fits = pixels.shape == (1, 3, side, side) and bool(pixels.isfinite().all())
     except Exception as error:
         raise CheckpointError(
             f"{name}: preprocessor_config.json cannot be used ({type(error).__name__})."
         ) from None
+    if not fits:
+        raise CheckpointError(
+            f"{name}: preprocessor_config.json does not make pictures of {side} × {side} numbers, "
+            "which the model reads; take the file that belongs to this model."
+        )
+    return processor
 
 
 def _device_and_dtype(
@@ -457,9 +485,9 @@ def _device_and_dtype(
         device = "cuda" if torch.cuda.is_available() else "mps" if mps else "cpu"
     try:
         chosen = torch.device(device)
-    except (RuntimeError, TypeError):
+    except (RuntimeError, TypeError, ValueError):
         raise ValueError(
-            f"device {device!r} is not one torch knows; pass 'cuda', 'mps' or 'cpu'."
+            f"device {short(device)} is not one torch knows; pass 'cuda', 'mps' or 'cpu'."
         ) from None
     if chosen.type == "meta":
         raise ValueError("device 'meta' holds shapes without numbers; pass 'cuda', 'mps' or 'cpu'.")
@@ -484,9 +512,11 @@ def _device_and_dtype(
         dtype = torch.float16 if chosen.type == "cuda" else torch.float32
     elif isinstance(dtype, str):
         dtype = getattr(torch, dtype.removeprefix("torch."), dtype)
-    if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
+    # float8 and the like hold numbers, but nothing computes in them
+    computing = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
+    if not isinstance(dtype, torch.dtype) or dtype not in computing:
         raise ValueError(
-            f"dtype {dtype!r} is not a floating-point type; pass 'float32', 'float16' or "
-            "'bfloat16'."
+            f"dtype {short(dtype)} is no floating-point type to compute in; pass 'float32', "
+            "'float16' or 'bfloat16'."
         )
     return chosen, dtype

@@ -6,9 +6,10 @@ them shows what it is about. Functions named ``check_...`` return nothing.
 
 from __future__ import annotations
 
+import math
 import operator
 import re
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -25,29 +26,32 @@ TALLEST = 100  # inches
 
 def short(value: Any, letters: int = 60) -> str:
     """``repr(value)`` on one line, its beginning only if it is long."""
-    text = " ".join(repr(value).split())
+    try:
+        text = " ".join(repr(value).split())
+    except ValueError:  # Python writes no number of more than 4300 digits
+        return f"({type(value).__name__} too long to show)"
     return text if len(text) <= letters else f"{text[:letters]}…"
 
 
 # --- texts ------------------------------------------------------------------------------------
 
 
-def texts_as_list(texts: Any) -> list[str]:
+def prompts_as_list(prompts: Any, name: str = "prompts") -> list[str]:
     """A string, or a list or tuple of them, as a list of strings."""
-    if isinstance(texts, str):
-        texts = [texts]
-    if not isinstance(texts, list | tuple):
-        hint = " (the empty prompt is '')" if texts is None else ""
-        if hasattr(texts, "text_model"):
-            hint = " (the clip comes first, then the texts)"
+    if isinstance(prompts, str):
+        prompts = [prompts]
+    if not isinstance(prompts, list | tuple):
+        hint = " (the empty prompt is '')" if prompts is None else ""
+        if hasattr(prompts, "text_model"):
+            hint = " (the clip comes first, then the prompts)"
         raise TypeError(
-            f"texts must be a string or a list of strings, not {type(texts).__name__}{hint}."
+            f"{name} must be a string or a list of strings, not {type(prompts).__name__}{hint}."
         )
-    if not texts:
-        raise ValueError("the list of texts is empty; pass at least one string ('' will do).")
-    for number, text in enumerate(texts):
-        check_text(text, f"texts[{number}]")
-    return list(texts)
+    if not prompts:
+        raise ValueError("the list of prompts is empty; pass at least one string ('' will do).")
+    for number, prompt in enumerate(prompts):
+        check_text(prompt, f"{name}[{number}]")
+    return list(prompts)
 
 
 def holds_text(values: Any) -> bool:
@@ -61,6 +65,8 @@ def check_text(text: Any, what: str) -> None:
     """A string of whole characters."""
     if not isinstance(text, str):
         hint = "; decode it first: text.decode('utf-8')" if isinstance(text, bytes) else ""
+        if hasattr(text, "layout"):
+            hint = "; join tensors first: torch.stack(list)"
         raise TypeError(f"{what} must be a string, not {type(text).__name__}{hint}.")
     half = re.search("[\ud800-\udfff]", text)
     if half:
@@ -120,13 +126,13 @@ def ids_as_tensor(tokens: Any, *, vocabulary: int, longest: int, end: int) -> to
         raise TypeError("input_ids must be a torch tensor; pass return_tensors='pt'.")
     if isinstance(ids, list | tuple):
         raise TypeError(
-            "texts is a list, but not of texts; ids go into a tensor: torch.tensor(ids)."
+            "prompts is a list, but not of strings; ids go into a tensor: torch.tensor(ids)."
         )
     ids = _tensor(ids)
     if not isinstance(ids, torch.Tensor):
         raise TypeError(
-            "texts must be a string, a list of strings, what tokenize returned, or a torch tensor "
-            f"of ids (n, L), not {type(tokens).__name__}."
+            "prompts must be a string, a list of strings, what tokenize returned, or a torch "
+            f"tensor of ids (n, L), not {type(tokens).__name__}."
         )
     _check_dense("ids", ids)
     if ids.dtype.is_floating_point or ids.dtype.is_complex or ids.dtype == torch.bool:
@@ -204,20 +210,16 @@ def check_pixel_values(pixels: torch.Tensor, side: int) -> None:
 
 
 def one_number(name: str, value: Any) -> float:
-    """A float, from a number of Python, numpy or torch."""
-    if not isinstance(value, str | bytes | bool):
-        try:
-            return float(value)
-        except OverflowError:
-            raise ValueError(f"{name} is too large to compute with.") from None
-        except (TypeError, ValueError, RuntimeError):
-            pass
-    raise TypeError(f"{name} must be one number, not {type(value).__name__}.")
+    """A finite float, from a number of Python, numpy or torch."""
+    number = _number(name, value)
+    if not math.isfinite(number):
+        raise ValueError(f"{name} is {number}; it must be finite.")
+    return number
 
 
 def between_0_and_1(name: str, value: Any) -> float:
     """A float from 0 to 1."""
-    number = one_number(name, value)
+    number = _number(name, value)
     if not 0 <= number <= 1:
         raise ValueError(
             f"slerp: {name} must lie between 0 and 1, not {number}; only mix goes beyond."
@@ -227,17 +229,25 @@ def between_0_and_1(name: str, value: Any) -> float:
 
 def whole_number(name: str, value: Any) -> int:
     """An int, from a whole number of Python, numpy or torch."""
-    if not isinstance(value, bool):
+    if not _is_bool(value):
         try:
             return operator.index(value)
-        except TypeError:
+        except (TypeError, RuntimeError):
             pass
     raise TypeError(f"{name} must be a whole number, not {type(value).__name__}.")
 
 
-def seed_number(value: Any) -> int:
+def whole_number_to(name: str, value: Any, most: int) -> int:
+    """An int from 1 to ``most``."""
+    number = whole_number(name, value)
+    if not 1 <= number <= most:
+        raise ValueError(f"{name} is {short(number)}; it must be a whole number from 1 to {most}.")
+    return number
+
+
+def seed_number(value: Any, name: str = "seed") -> int:
     """A seed that every generator takes."""
-    seed = whole_number("seed", value)
+    seed = whole_number(name, value)
     if not 0 <= seed < 2**63:
         raise ValueError("a seed must lie between 0 and 2**63 - 1.")
     return seed
@@ -246,7 +256,7 @@ def seed_number(value: Any) -> int:
 def vectors(name: str, a: Any) -> torch.Tensor:
     """A floating-point tensor (..., d)."""
     a = _floating(name, a)
-    _check_dense(name, a)
+    _check_here(name, a)
     return a
 
 
@@ -270,7 +280,7 @@ def vector_pair(
             f"{names[0]} is on {a.device} and {names[1]} on {b.device}; move one with .to()."
         )
     for name, x in zip(names, (a, b), strict=True):
-        _check_dense(name, x)
+        _check_here(name, x)
         if all_pairs and x.dim() > 2:
             raise ValueError(
                 f"{name} must have shape (n, d) or (d,), not {tuple(x.shape)}; choose one row of "
@@ -360,6 +370,87 @@ def exclusions(exclude: Any, queries: int, candidates: int) -> list[list[int]]:
     return [list(rows) for rows in given]
 
 
+# --- what is given to paint -------------------------------------------------------------------
+
+
+def check_pipeline(pipe: Any, loaded: Container[Any]) -> None:
+    """One of the pipelines that ``load_pipeline`` returned."""
+    try:
+        if pipe in loaded:
+            return
+    except TypeError:  # a list, say, which cannot be looked up
+        pass
+    raise TypeError(
+        f"pipe must be what load_pipeline() returned, not {type(pipe).__name__}: "
+        "pipe = load_pipeline(load_clip()), then paint(pipe, text)."
+    )
+
+
+def prompt_embeds_as_tensor(name: str, rows: Any, width: int, like: torch.Tensor) -> torch.Tensor:
+    """Rows (n, L, width) or (L, width) as (n, L, width), on the device and in the dtype of
+    ``like``."""
+    import torch
+
+    if not isinstance(rows, torch.Tensor) or not rows.dtype.is_floating_point:
+        kind = rows.dtype if isinstance(rows, torch.Tensor) else type(rows).__name__
+        raise TypeError(
+            f"{name} must be text, what embed returned, or a floating-point tensor of rows "
+            f"(n, L, d), not {kind}."
+        )
+    _check_dense(name, rows)
+    rows = rows.unsqueeze(0) if rows.dim() == 2 else rows
+    if rows.dim() != 3 or 0 in rows.shape or rows.shape[-1] != width:
+        raise ValueError(
+            f"{name} has shape {tuple(rows.shape)}; rows must be (n, L, {width}) or "
+            f"(L, {width}), as in embed(clip, text).last_hidden_state."
+        )
+    rows = rows.detach().to(like.device, like.dtype)
+    if not bool(rows.isfinite().all()):
+        raise ValueError(
+            f"{name} holds numbers that are not finite in {str(rows.dtype).removeprefix('torch.')} "
+            "(NaN, infinite, or too large)."
+        )
+    return rows
+
+
+def check_negative(negative: torch.Tensor, prompts: torch.Tensor) -> None:
+    """Stacks of rows that go with those of the prompts: as many or one, and as long."""
+    n, length, _ = prompts.shape
+    if len(negative) not in (1, n):
+        raise ValueError(f"negative_prompt has {len(negative)} stacks of rows for {n} prompts.")
+    if negative.shape[1] != length:
+        raise ValueError(
+            f"negative_prompt has {negative.shape[1]} rows and the prompts have {length}; both "
+            "need the same number. (paint reads last_hidden_state, not pooled vectors.)"
+        )
+
+
+def seeds_as_list(seeds: Any, n: int) -> list[int]:
+    """One seed for each of ``n`` pictures, from one for all or one for each."""
+    seeds = _listed(seeds, "seeds")
+    if isinstance(seeds, list | tuple | range):
+        seeds = [seed_number(seed, f"seeds[{number}]") for number, seed in enumerate(seeds)]
+    else:
+        seeds = [seed_number(seeds, "seeds")] * n
+    if len(seeds) != n:
+        raise ValueError(f"{len(seeds)} seeds for {n} pictures; pass one for each, or one.")
+    return seeds
+
+
+def check_drawn(pictures: torch.Tensor, *, guidance_scale: float, dtype: torch.dtype) -> None:
+    """Pictures of finite numbers."""
+    if bool(pictures.isfinite().all()):
+        return
+    why = "the numbers in the rows; paint from text to see which."
+    if dtype.itemsize < 4:
+        kind = str(dtype).removeprefix("torch.")
+        why = f"{kind} too narrow for this model (load_clip(..., dtype='float32'))."
+    raise ValueError(
+        f"the picture came out as NaN: guidance_scale {guidance_scale:g} may be too large "
+        f"(1 to 15 is usual), or {why}"
+    )
+
+
 # --- figures ----------------------------------------------------------------------------------
 
 
@@ -377,22 +468,22 @@ def check_ticks(name: str, ticks: Any, size: int) -> None:
     """None, or one string for each column or row."""
     if ticks is None:
         return
-    if not hasattr(ticks, "__len__"):
+    if not _is_sequence(ticks):
         raise TypeError(f"{name} must be a list of strings, not {type(ticks).__name__}.")
     if len(ticks) != size:
         raise ValueError(f"{name} has {len(ticks)} names for {size} of them.")
     check_words(**{f"{name}[{number}]": text for number, text in enumerate(ticks)})
 
 
-def pictures_to_draw(images: Any, labels: Any, columns: Any) -> list[Any]:
-    """Pictures, a label for each, and how many of them stand in a line."""
+def pictures_to_draw(images: Any, labels: Any) -> list[Any]:
+    """Pictures, and a label for each."""
     if (
         isinstance(labels, str)
-        or not hasattr(labels, "__len__")
+        or not _is_sequence(labels)
         or not all(isinstance(label, str) for label in labels)
     ):
         raise TypeError("labels must be a list of strings, one for each picture.")
-    if not hasattr(images, "__len__") or any(isinstance(image, str) for image in images):
+    if not _is_sequence(images) or any(isinstance(image, str) for image in images):
         raise TypeError(
             "images must be a list of pictures; for drawings by name: [artwork[n] for n in names]."
         )
@@ -405,14 +496,6 @@ def pictures_to_draw(images: Any, labels: Any, columns: Any) -> list[Any]:
     if len(images) != len(labels):
         raise ValueError(f"{len(labels)} labels for {len(images)} pictures; pass one for each.")
     check_words(**{f"labels[{number}]": label for number, label in enumerate(labels)})
-    if (
-        not isinstance(columns, int)
-        or isinstance(columns, bool)
-        or not 1 <= columns <= MOST_COLUMNS
-    ):
-        raise ValueError(
-            f"columns is {short(columns)}; it must be a whole number from 1 to {MOST_COLUMNS}."
-        )
     return [_drawable(image) for image in images]
 
 
@@ -453,7 +536,7 @@ def table_of_numbers(array: Any, *, write: bool) -> np.ndarray:
         if array is None or table.dtype.kind not in "biufO":
             raise TypeError
         table = np.atleast_2d(table.astype(float))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise TypeError(
             f"array must be a table of numbers, (rows, columns), not {short(array)}."
         ) from None
@@ -492,12 +575,34 @@ def _drawable(image: Any) -> Any:
 # --- pieces -----------------------------------------------------------------------------------
 
 
-def _listed(values: Any) -> Any:
+def _is_bool(value: Any) -> bool:
+    """Whether something is True or False, of Python, numpy or torch."""
+    return isinstance(value, bool) or str(getattr(value, "dtype", "")).endswith("bool")
+
+
+def _is_sequence(values: Any) -> bool:
+    """Whether something has a length; arrays and tensors without a dimension have none."""
+    return hasattr(values, "__len__") and getattr(values, "ndim", 1) > 0
+
+
+def _number(name: str, value: Any) -> float:
+    """A float, finite or not."""
+    if not isinstance(value, str | bytes) and not _is_bool(value):
+        try:
+            return float(value)
+        except OverflowError:
+            raise ValueError(f"{name} is too large to compute with.") from None
+        except (TypeError, ValueError, RuntimeError):
+            pass
+    raise TypeError(f"{name} must be one number, not {type(value).__name__}.")
+
+
+def _listed(values: Any, name: str = "a tensor of ids") -> Any:
     """A torch tensor or numpy array as lists, or as a number if it is one; all else as it is."""
     if not hasattr(values, "tolist"):
         return values
     if hasattr(values, "layout"):
-        _check_dense("a tensor of ids", values)
+        _check_dense(name, values)
     return values.tolist()
 
 
@@ -512,10 +617,21 @@ def _tensor(values: Any) -> Any:
 
 
 def _check_dense(name: str, a: torch.Tensor) -> None:
+    """A plain tensor whose numbers can be computed with."""
+    _check_plain(name, a)
+    _check_here(name, a)
+
+
+def _check_plain(name: str, a: torch.Tensor) -> None:
     import torch
 
-    if a.layout != torch.strided or a.is_quantized:
+    if a.layout != torch.strided or a.is_quantized or a.is_nested:
         raise TypeError(f"{name} must be a plain tensor; pass .to_dense(), or .dequantize().")
+    if a.dtype.is_floating_point and a.element_size() < 2:
+        raise TypeError(f"{name} is {a.dtype}, too coarse to compute with; pass .float().")
+
+
+def _check_here(name: str, a: torch.Tensor) -> None:
     if a.is_meta:
         raise ValueError(f"{name} is on the device 'meta', which holds no numbers; use 'cpu'.")
 
@@ -535,8 +651,7 @@ def _floating(name: str, a: Any) -> torch.Tensor:
         )
     if not a.dtype.is_floating_point:
         raise TypeError(f"{name} must hold floating-point numbers, not {a.dtype}.")
-    if a.element_size() < 2:
-        raise TypeError(f"{name} is {a.dtype}, too coarse to compute with; pass .float().")
+    _check_plain(name, a)
     if a.dim() == 0 or a.shape[-1] == 0:
         raise ValueError(f"{name} must have shape (..., d), not {tuple(a.shape)}.")
     return a

@@ -6,7 +6,6 @@ text through the very model that ``load_clip`` loaded, and what it is given is c
 
 from __future__ import annotations
 
-import math
 import os
 import re
 from collections.abc import Sequence
@@ -15,8 +14,18 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from .checkpoints import CHECKPOINTS, Clip, check_clip
+from .checks import (
+    check_drawn,
+    check_negative,
+    check_pipeline,
+    one_number,
+    prompt_embeds_as_tensor,
+    prompts_as_list,
+    seeds_as_list,
+    whole_number_to,
+)
 from .embeddings import Embeddings, embed
-from .folders import check_weights, quiet, read_json
+from .folders import check_finite, check_weights, quiet, read_json
 from .hub import CheckpointError, Remote, cached, download, find
 
 if TYPE_CHECKING:
@@ -151,36 +160,16 @@ def paint(
     """
     import torch
 
-    if pipe not in _clips:
-        raise TypeError(
-            f"pipe must be what load_pipeline() returned, not {type(pipe).__name__}: "
-            "pipe = load_pipeline(load_clip()), then paint(pipe, text)."
-        )
+    check_pipeline(pipe, _clips)
     prompt_embeds = _encode(pipe, prompts, "prompts")
     negative_prompt_embeds = _encode(pipe, negative_prompt, "negative_prompt")
-    n, length, _ = prompt_embeds.shape
-    if len(negative_prompt_embeds) not in (1, n):
-        raise ValueError(
-            f"negative_prompt has {len(negative_prompt_embeds)} stacks of rows for {n} prompts."
-        )
-    if negative_prompt_embeds.shape[1] != length:
-        raise ValueError(
-            f"negative_prompt has {negative_prompt_embeds.shape[1]} rows and the prompts have "
-            f"{length}; both need the same number. (paint reads last_hidden_state, not pooled "
-            "vectors.)"
-        )
+    check_negative(negative_prompt_embeds, prompt_embeds)
+    n = len(prompt_embeds)
     negative_prompt_embeds = negative_prompt_embeds.expand(n, -1, -1)
-    numbers = _seeds(seeds, n)
+    numbers = seeds_as_list(seeds, n)
     most = pipe.scheduler.config.num_train_timesteps
-    steps = num_inference_steps
-    if not isinstance(steps, int) or isinstance(steps, bool) or not 1 <= steps <= most:
-        raise ValueError(
-            f"num_inference_steps is {steps!r}; it must be a whole number from 1 to {most}."
-        )
-    if isinstance(guidance_scale, bool) or not isinstance(guidance_scale, int | float):
-        raise TypeError(f"guidance_scale is {guidance_scale!r}; it must be a number.")
-    if not math.isfinite(guidance_scale):
-        raise ValueError(f"guidance_scale is {guidance_scale}; it must be a finite number.")
+    steps = whole_number_to("num_inference_steps", num_inference_steps, most)
+    guidance_scale = one_number("guidance_scale", guidance_scale)
     side = pipe.unet.config.sample_size * pipe.vae_scale_factor
     together = max(1, min(PICTURES_AT_ONCE, PIXELS_AT_ONCE // side**2))
     images = []
@@ -194,55 +183,18 @@ def paint(
             num_inference_steps=steps,
             output_type="pt",  # (n, 3, side, side); a PIL image cannot show that it holds NaN
         ).images
-        if not bool(drawn.isfinite().all()):
-            raise ValueError(
-                f"the picture came out as NaN: guidance_scale {guidance_scale:g} may be too large "
-                f"(1 to 15 is usual), or {str(pipe.unet.dtype).removeprefix('torch.')} too narrow "
-                "for this model (load_clip(..., dtype='float32'))."
-            )
+        check_drawn(drawn, guidance_scale=guidance_scale, dtype=pipe.unet.dtype)
         images += pipe.image_processor.numpy_to_pil(pipe.image_processor.pt_to_numpy(drawn))
     return images
 
 
-# --- what is given to paint -----------------------------------------------------------------
-
-
-def _encode(pipe: StableDiffusionPipeline, prompts: Any, what: str) -> torch.Tensor:
-    """Prompts as prompt_embeds (n, L, d) on the U-Net's device, in its dtype, checked."""
-    import torch
-
-    if isinstance(prompts, list | tuple) and any(isinstance(p, torch.Tensor) for p in prompts):
-        raise TypeError(f"{what} is a list of tensors; join them: torch.stack(list).")
+def _encode(pipe: StableDiffusionPipeline, prompts: Any, name: str) -> torch.Tensor:
+    """Prompts as prompt_embeds (n, L, d) on the U-Net's device, in its dtype."""
     if isinstance(prompts, str | list | tuple):
-        prompts = embed(_clips[pipe], prompts)
-    embeds = prompts.last_hidden_state if isinstance(prompts, Embeddings) else prompts
-    if not isinstance(embeds, torch.Tensor) or not embeds.dtype.is_floating_point:
-        kind = embeds.dtype if isinstance(embeds, torch.Tensor) else type(embeds).__name__
-        raise TypeError(
-            f"{what} must be text, what embed returned, or a floating-point tensor of rows "
-            f"(n, L, d), not {kind}."
-        )
-    embeds = embeds.unsqueeze(0) if embeds.dim() == 2 else embeds
+        prompts = embed(_clips[pipe], prompts_as_list(prompts, name))
+    rows = prompts.last_hidden_state if isinstance(prompts, Embeddings) else prompts
     width = pipe.unet.config.cross_attention_dim
-    if embeds.dim() != 3 or 0 in embeds.shape or embeds.shape[-1] != width:
-        raise ValueError(
-            f"{what} has shape {tuple(embeds.shape)}; rows must be (n, L, {width}) or "
-            f"(L, {width}), as in embed(clip, text).last_hidden_state."
-        )
-    if not bool(embeds.isfinite().all()):
-        raise ValueError(f"{what} holds numbers that are not finite (NaN or infinite).")
-    return embeds.detach().to(pipe.unet.device, pipe.unet.dtype)
-
-
-def _seeds(seeds: Any, n: int) -> list[int]:
-    numbers = list(seeds) if isinstance(seeds, list | tuple | range) else [seeds] * n
-    if not all(isinstance(s, int) and not isinstance(s, bool) for s in numbers):
-        raise TypeError("seeds must be a whole number, or a list of them.")
-    if not all(0 <= s < 2**63 for s in numbers):
-        raise ValueError("a seed must lie between 0 and 2**63 - 1.")
-    if len(numbers) != n:
-        raise ValueError(f"{len(numbers)} seeds for {n} pictures; pass one for each, or one.")
-    return numbers
+    return prompt_embeds_as_tensor(name, rows, width, like=pipe.unet.conv_in.weight)
 
 
 # --- from a CLIP to the folder of its pipeline ----------------------------------------------
@@ -397,8 +349,9 @@ def _part(kind: Any, name: str, folder: Path, part: str, variant: str | None) ->
     if wrong:
         raise CheckpointError(
             f"{name}: the weights of its {part} do not fit {kind.__name__}: {len(wrong)} missing "
-            f"or unexpected, such as {str(wrong[0])!r}; loading on would mean random numbers. "
+            f"or unexpected, such as {str(wrong[0])!r}; loading on would mean random numbers."
         )
+    check_finite(name, f"the weights of its {part}", model)
     return model
 
 

@@ -28,7 +28,7 @@ from .diffusion import find_pipeline, load_pipeline, paint, pipeline_files
 from .embeddings import embed
 from .fetch import SUMS, read_sums
 from .folders import is_complete, layout
-from .hub import CheckpointError, ask, cached, damaged
+from .hub import CheckpointError, ask, cached, cached_hashes, damaged
 from .images import embed_images
 
 PACKAGE = "from-prompt-to-embedding"
@@ -337,7 +337,8 @@ def hub() -> Callable[[], Line]:
 
 def downloads(deep: bool) -> Line:
     """What of the table is in the cache; with ``deep``, whether each file is what its hash says."""
-    states, partly, wrong, compared = [], [], [], False
+    states, partly, wrong = [], [], []
+    compared, unknown = False, set()
     for name, known in CHECKPOINTS.items():
         if known.id is None:
             continue
@@ -351,12 +352,19 @@ def downloads(deep: bool) -> Line:
             state += " with its pipeline"
         elif state != "whole":
             partly.append(name)
-        compared = deep
-        if deep and (bad := damaged(folder)):
-            wrong.append(name)
-            state += f", DAMAGED: {', '.join(bad)}"
+        if deep:
+            compared, hashes = True, cached_hashes(folder)
+            files = (f.relative_to(folder).as_posix() for f in folder.rglob("*") if f.is_file())
+            unknown |= set(files) - set(hashes)
+            if bad := damaged(folder, hashes):
+                wrong.append(name)
+                state += f", DAMAGED: {', '.join(bad)}"
         states.append(f"{name} {state}")
-    found = "; ".join(states) + (" (as their hashes say)" if compared and not wrong else "")
+    found = "; ".join(states)
+    if compared and unknown:  # where the cache holds no links, nothing says what a file should be
+        found += f" (not compared: {', '.join(sorted(unknown))})"
+    elif compared and not wrong:
+        found += " (as their hashes say)"
     fetch = f"{_this_python()} -m helpers fetch "
     if wrong:
         return Line("downloads", "fail", found, f"this fetches it again: {fetch}{wrong[0]}")
@@ -382,7 +390,8 @@ def chosen(deep: bool) -> Line:
         )  # fmt: skip
     try:
         layout(name, folder)
-        bad = damaged(folder, read_sums(folder)) if deep else []
+        sums = read_sums(folder) if deep else {}
+        bad = [file for file in sums if not (folder / file).is_file()] + damaged(folder, sums)
         whole = is_complete(folder)
     except CheckpointError as error:
         return Line("checkpoint", "fail", f"{ENVIRONMENT_VARIABLE} is {error.args[0]}")
@@ -391,7 +400,11 @@ def chosen(deep: bool) -> Line:
             "notebooks", "fail", f"{folder}: {', '.join(bad) or 'weights'} damaged or missing",
             "copy or fetch that folder again.",
         )  # fmt: skip
-    return Line("checkpoint", "ok", f"the notebooks run on the folder {folder}")
+    known = f"{len(sums)} files as {SUMS} says" if sums else f"not compared: it has no {SUMS}"
+    return Line(
+        "checkpoint", "ok",
+        f"the notebooks run on the folder {folder}" + (f" ({known})" if deep else ""),
+    )  # fmt: skip
 
 
 # --- one after the other --------------------------------------------------------------------

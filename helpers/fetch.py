@@ -14,7 +14,7 @@ from pathlib import Path
 
 from .checkpoints import CHECKPOINTS, ENVIRONMENT_VARIABLE, Checkpoint, find_folder
 from .diffusion import find_pipeline, pipeline_files
-from .hub import ROOM, CheckpointError, ask, damaged
+from .hub import ROOM, CheckpointError, ask, cached_hashes, damaged
 
 SUMS = "SHA256SUMS"  # the hashes of a folder's files, in the format of the command sha256sum
 ABOUT = "README.md"
@@ -74,12 +74,15 @@ def fetch(
     print(f"  size     about {_gigabytes(known.download_bytes)}{beside}, less what is here already")
     print("Ctrl-C stops it; the same command goes on from there.", flush=True)
 
-    folder, files = _whole(name, known, pipeline, half)
+    folder, files, unknown = _whole(name, known, pipeline, half)
     if target is not None:
         _copy(folder, target, files)
         folder = target
     size = sum((folder / file).stat().st_size for file in files)
-    print(f"Done: {len(files)} files, {_gigabytes(size)}, each as its hash says, in\n  {folder}")
+    how = "each as its hash says"
+    if unknown:
+        how = f"not compared, because the Hub could not be asked: {', '.join(sorted(unknown))}"
+    print(f"Done: {len(files)} files, {_gigabytes(size)}, {how}, in\n  {folder}")
     print(f"Use it: {ENVIRONMENT_VARIABLE}={name if target is None else target} make notebooks")
     return folder
 
@@ -101,8 +104,13 @@ def _gigabytes(size: int) -> str:
     return f"{size / 1e9:.2f} GB"
 
 
-def _whole(name: str, known: Checkpoint, pipeline: bool, half: bool) -> tuple[Path, list[str]]:
-    """(its folder in the cache, the files that belong to it), each compared with its hash."""
+def _whole(
+    name: str, known: Checkpoint, pipeline: bool, half: bool
+) -> tuple[Path, list[str], set[str]]:
+    """(its folder in the cache, the files that belong to it, those of them whose hash is unknown).
+
+    The others have been compared.
+    """
     for last in (False, True):
         folder = find_folder(name)
         files = [file for file in known.files if (folder / file).is_file()]
@@ -111,12 +119,12 @@ def _whole(name: str, known: Checkpoint, pipeline: bool, half: bool) -> tuple[Pa
             files += pipeline_files(folder, variant)
         try:
             told = ask(str(known.id), known.revision).hashes
-            hashes = {file: told[file] for file in files if file in told}
-            wrong = damaged(folder, hashes)
         except CheckpointError:  # without a network: the names in the cache are the hashes
-            wrong = [file for file in damaged(folder) if file in files]
+            told = cached_hashes(folder)
+        hashes = {file: told[file] for file in files if told.get(file)}
+        wrong = damaged(folder, hashes)
         if not wrong:
-            return folder, files
+            return folder, files, set(files) - set(hashes)
         if last:
             break
         print(f"Damaged, so fetched once more: {', '.join(wrong)}", flush=True)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from .checkpoints import check_clip
 from .checks import (
+    MOST_COLUMNS,
     check_colour_map,
     check_height,
     check_text,
@@ -23,6 +24,7 @@ from .checks import (
     pictures_to_draw,
     rows_of_ids,
     table_of_numbers,
+    whole_number_to,
 )
 
 if TYPE_CHECKING:
@@ -205,13 +207,14 @@ def picture_grid(
         xlabel: below the last line: what changes from left to right, if anything does.
 
     Raises:
-        TypeError: not a list of pictures, or text that is no string.
+        TypeError: not a list of pictures, text that is no string, or no whole number of columns.
         ValueError: no picture, more than 200, not one label for each, no column, more than 24, or
             so few that the figure becomes too tall.
     """
     from textwrap import fill
 
-    images = pictures_to_draw(images, labels, columns)
+    images = pictures_to_draw(images, labels)
+    columns = whole_number_to("columns", columns, MOST_COLUMNS)
     check_words(title=title, xlabel=xlabel)
     check_text(alt or "", "alt")
     lines = -(-len(images) // columns)
@@ -222,7 +225,7 @@ def picture_grid(
     for ax in axes:
         ax.set_axis_off()
     for ax, image, text in zip(axes, images, texts, strict=False):
-        ax.imshow(image, cmap="gray", interpolation="lanczos")
+        ax.imshow(_seen(image, columns), cmap="gray", interpolation="lanczos")
         ax.text(0.5, -0.06, text, transform=ax.transAxes, ha="center", va="top", fontsize=8)
     few = len(images) < columns  # the title stands above them, not above empty places
     fig.suptitle(
@@ -316,6 +319,23 @@ def _wrap(boxes: list[tuple[str, str, str]]) -> list[list[tuple[str, str, str]]]
         lines[-1].append(box)
         used += width
     return lines
+
+
+def _seen(image: Any, columns: int) -> Any:
+    """A picture with far more pixels than its place in the figure, with fewer."""
+    import numpy as np
+    from PIL import Image
+
+    is_array = not isinstance(image, Image.Image)
+    size = image.shape[:2] if is_array else image.size
+    step = int(max(size) // (4 * DPI * WIDTH / columns))
+    if step < 2:
+        return image
+    if not is_array and image.mode[0] in "IF":  # more than 8 bits a pixel
+        is_array, image = True, np.asarray(image)
+    if is_array:
+        return image[::step, ::step]
+    return (image if image.mode in ("L", "RGB") else image.convert("RGBA")).reduce(step)
 
 
 def _figure(height: float) -> Figure:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from .hub import CheckpointError
 
 if TYPE_CHECKING:
+    from torch import nn
     from transformers import PreTrainedTokenizerFast
 
 # The plain weights, whole or in shards; not variants such as model.fp16.safetensors.
@@ -125,6 +126,21 @@ def check_weights(name: str, folder: Path) -> list[str]:
                 "*.safetensors in the same folder; other files can run code when they are opened."
             )
     return files
+
+
+def check_finite(name: str, what: str, model: nn.Module) -> None:
+    """See that every weight is a number, while the model still lies on the CPU.
+
+    Raises:
+        CheckpointError: some are NaN or infinite, and so would be all that is computed.
+    """
+    for key, weight in model.named_parameters():
+        # NaN goes through to both ends; looking at every number by itself takes ten times longer
+        if not all(bool(end.isfinite()) for end in weight.aminmax()):
+            raise CheckpointError(
+                f"{name}: {what} hold NaN or infinity, in {key}, so nothing could be computed; "
+                "fetch or save them again."
+            )
 
 
 def check_tokenizer(name: str, tokenizer: PreTrainedTokenizerFast) -> None:

@@ -1,8 +1,9 @@
 """From a repository on the Hugging Face Hub to a folder on this disk.
 
 What is in the cache is used: a pinned commit that is there asks nobody, and a name that may move
-(``org/name``, a branch, a tag) asks once and does without an answer. What has to be fetched is
-compared with its hash when it has arrived. What goes wrong is said by its true cause.
+(``org/name``, a branch, a tag) asks once and does without an answer. What is fetched here is
+compared with its hash when it has arrived, or, if the process was killed just then, before it is
+used; what another program put into the cache is not. What goes wrong is said by its true cause.
 """
 
 from __future__ import annotations
@@ -26,10 +27,6 @@ log = logging.getLogger(__name__)
 ROOM = 200_000_000  # bytes left free, so that the machine still works after a download
 
 
-# what reading an answer raises that is no answer of the Hub's
-NOT_THE_HUB = (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError)
-
-
 class CheckpointError(OSError, ValueError):
     """A checkpoint cannot be found, fetched, trusted or used; the message says what to do.
 
@@ -42,7 +39,7 @@ class CheckpointError(OSError, ValueError):
     way_out: str = 'load_clip("emoji") needs no download.'
 
     def __str__(self) -> str:
-        return f"{self.args[0]} {self.way_out}"
+        return " ".join(map(str, (*self.args[:1], self.way_out)))
 
 
 @dataclass(frozen=True)
@@ -82,6 +79,7 @@ def find(
     """
     from huggingface_hub import constants
 
+    _compare_the_rest(repo)
     folder = here()
     pinned = re.fullmatch(r"[0-9a-f]{40}", revision or "")
     if folder is not None and (pinned or constants.HF_HUB_OFFLINE):
@@ -134,6 +132,8 @@ def ask(repo: str, revision: str | None) -> Remote:
         files = {file.rfilename: file for file in info.siblings or []}
         if not info.sha:
             raise TypeError("the answer names no commit")
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError):
+        raise _not_the_hub(repo) from None
     except Exception as error:
         raise _said_plainly(repo, error) from None
     return Remote(
@@ -161,20 +161,28 @@ def download(remote: Remote, files: Iterable[str]) -> Path:
 
     files = sorted(files, key=lambda file: file.endswith(".safetensors"))
     missing = [file for file in files if cached(remote.repo, remote.commit, [file]) is None]
+    for file in missing:
+        if not remote.hashes[file]:
+            raise CheckpointError(
+                f"{remote.repo}: what answers as the Hub names no hash for {file}, so it could not "
+                "be compared and was not fetched; ask the Hub itself (unset HF_ENDPOINT)."
+            )
     _check_room(remote.repo, sum(remote.sizes[file] for file in missing))
     # before huggingface_hub 1.0 there is no such argument, and its bars are on terminals only
     takes_bar = "tqdm_class" in inspect.signature(hf_hub_download).parameters
     options: dict[str, Any] = {"tqdm_class": _bar()} if takes_bar and missing else {}
     for file in missing:
+        mark = _marks(remote.repo) / remote.commit / file
         try:
+            mark.parent.mkdir(parents=True, exist_ok=True)
+            mark.write_text(remote.hashes[file], encoding="utf-8")
             path = Path(hf_hub_download(remote.repo, file, revision=remote.commit, **options))
+            wrong = _is_wrong(path, remote.hashes[file], mark)
         except Exception as error:
             if type(error) is OSError and error.errno is None:  # the library's check of the size
                 _forget_parts(remote, file)
             raise _said_plainly(remote.repo, error) from None
-        folder = path.parents[file.count("/")]
-        if damaged(folder, {file: remote.hashes[file]}):
-            _delete(path)
+        if wrong:
             raise CheckpointError(
                 f"{remote.repo}: {file} did not arrive as the Hub holds it (its hash is another "
                 "one), so it was deleted; try again, and if that does not help, from another "
@@ -186,28 +194,25 @@ def download(remote: Remote, files: Iterable[str]) -> Path:
     return whole
 
 
-def damaged(folder: Path, hashes: Mapping[str, str] | None = None) -> list[str]:
-    """The files in ``folder`` that are not what their hash says; a missing one is none.
+def damaged(folder: Path, hashes: Mapping[str, str]) -> list[str]:
+    """The files in ``folder`` that are not what ``hashes`` says.
 
-    Reading takes a second or two for each gigabyte, so loading does not do it: ``download`` does,
-    once.
+    A file that is not there is none of them, and one that ``hashes`` does not name is not looked
+    at: whoever says that all is right has to ask about all. Reading takes a second or two for each
+    gigabyte, so loading does not do it: ``download`` does, once.
 
     Args:
         folder: any folder.
         hashes: file in ``folder`` -> its SHA-256 (64 hex digits) or git's SHA-1 of it (40), as the
-            Hub gives them. None: ``folder`` lies in the Hugging Face cache, where a file is a link
-            to one that is named after its hash; files that are no such links are passed over.
+            Hub gives them, ``cached_hashes`` or ``helpers.fetch.read_sums``.
 
     Raises:
         OSError: a file cannot be read.
     """
-    if hashes is None:
-        links = [file for file in folder.rglob("*") if file.is_symlink()]
-        hashes = {str(link.relative_to(folder)): Path(os.readlink(link)).name for link in links}
     wrong = []
     for name, expected in hashes.items():
         file = folder / name
-        if not re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", expected) or not file.is_file():
+        if not file.is_file():
             continue
         begun = hashlib.sha256()
         if len(expected) == 40:  # what git hashes begins with the kind and the size
@@ -219,12 +224,64 @@ def damaged(folder: Path, hashes: Mapping[str, str] | None = None) -> list[str]:
     return wrong
 
 
-def _forget_parts(remote: Remote, file: str) -> None:
-    """Delete what has come of a file: the next try must not go on from a wrong beginning."""
+def cached_hashes(folder: Path) -> dict[str, str]:
+    """File -> hash, for those files of a folder in the Hugging Face cache whose links name it.
+
+    There a file is a link to one that is named after its hash. Where the system has no links, and
+    in a plain folder, nothing is known: ``{}``.
+    """
+    links = [file for file in folder.rglob("*") if file.is_symlink()]
+    names = {link.relative_to(folder).as_posix(): Path(os.readlink(link)).name for link in links}
+    return {
+        file: name
+        for file, name in names.items()
+        if re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", name)
+    }
+
+
+# --- a file is marked before it is fetched, until it has been compared: a process may be killed
+# --- between the two. The mark is a small file that holds the hash.
+
+
+def _place(repo: str) -> Path:
+    """The folder of a repository in the cache."""
     from huggingface_hub import constants
 
-    blobs = Path(constants.HF_HUB_CACHE, "models--" + remote.repo.replace("/", "--"), "blobs")
-    for part in blobs.glob(f"{remote.hashes[file]}*.incomplete"):
+    return Path(constants.HF_HUB_CACHE, "models--" + repo.replace("/", "--"))
+
+
+def _marks(repo: str) -> Path:
+    """Holds, for ``snapshots/<commit>/<file>``, the mark ``<commit>/<file>``."""
+    return _place(repo) / ".not_compared"
+
+
+def _is_wrong(file: Path, digest: str, mark: Path) -> bool:
+    """Compare a marked file and take the mark away. A wrong one is deleted."""
+    wrong = bool(damaged(file.parent, {file.name: digest}))
+    if wrong:
+        _delete(file)
+    mark.unlink(missing_ok=True)
+    return wrong
+
+
+def _compare_the_rest(repo: str) -> None:
+    """What a process that was killed fetched and did not compare. Nearly always there is none."""
+    marks = _marks(repo)
+    for mark in [mark for mark in marks.rglob("*") if mark.is_file()]:
+        file = _place(repo) / "snapshots" / mark.relative_to(marks)
+        if not file.is_file():  # it has not arrived, and may be on its way to another process
+            continue
+        try:
+            _is_wrong(file, mark.read_text(encoding="utf-8"), mark)
+        except FileNotFoundError:  # another process has just compared it
+            continue
+        except OSError as error:
+            raise _said_plainly(repo, error) from None
+
+
+def _forget_parts(remote: Remote, file: str) -> None:
+    """Delete what has come of a file: the next try must not go on from a wrong beginning."""
+    for part in (_place(remote.repo) / "blobs").glob(f"{remote.hashes[file]}*.incomplete"):
         part.unlink(missing_ok=True)
 
 
@@ -305,13 +362,16 @@ def _said_plainly(repo: str, error: BaseException) -> CheckpointError:
     elif status == 429:
         what = f"{repo}: the Hub has had too many requests from here (429); wait some minutes and "
         what += "try again."
-    elif status is not None:
+    elif status is not None and status >= 500:
         what = f"{repo}: the Hub itself has trouble ({status}); try again later."
-    elif isinstance(error, (errors.FileMetadataError, *NOT_THE_HUB)):
-        what = (
-            f"{repo}: something else answers in the Hub's place, such as the log-in page of a "
-            "guest network or a proxy; open any page in a browser, log in, and try again."
-        )
+    elif status is not None:
+        what = f"{repo}: the Hub, or a proxy on the way, refuses to answer ({status}); check the "
+        what += "name, HTTPS_PROXY and HF_ENDPOINT, and update huggingface_hub."
+    elif isinstance(error, errors.FileMetadataError):
+        return _not_the_hub(repo)
+    elif isinstance(error, UnicodeEncodeError):
+        what = f"{repo}: the token of the Hub on this machine (HF_TOKEN, or from 'hf auth login') "
+        what += "is none: it holds a letter that no token has; set it again, or remove it."
     elif isinstance(error, OSError | errors.HTTPError):
         what = (
             f"{repo} was asked for, and the Hub could not be reached, or the connection broke "
@@ -321,3 +381,10 @@ def _said_plainly(repo: str, error: BaseException) -> CheckpointError:
         reason = (str(error).strip().splitlines() or [""])[0][:120]
         what = f"{repo} could not be fetched ({kind}: {reason}); try again."
     return CheckpointError(what)
+
+
+def _not_the_hub(repo: str) -> CheckpointError:
+    return CheckpointError(
+        f"{repo}: something else answers in the Hub's place, such as the log-in page of a guest "
+        "network or a proxy; open any page in a browser, log in, and try again."
+    )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from .checkpoints import check_clip
-from .checks import check_padding, check_text, check_vocabulary, rows_of_ids, texts_as_list
+from .checks import check_padding, check_text, check_vocabulary, prompts_as_list, rows_of_ids
 
 if TYPE_CHECKING:
     import torch
@@ -55,7 +55,7 @@ _clean = clean  # tokenize has an argument of the same name
 
 def tokenize(
     clip: Clip,
-    texts: str | Sequence[str],
+    prompts: str | Sequence[str],
     *,
     padding: str = "max_length",
     clean: bool = True,
@@ -63,14 +63,14 @@ def tokenize(
     """Turn text into the ids a CLIP reads, one row of 77 for each string.
 
     Every row is ``<|startoftext|>``, at most 75 tokens of text, ``<|endoftext|>``, then padding.
-    A text that does not fit is cut, and the lost words are logged as a warning by the logger
-    ``helpers.tokens``. Strings such as ``<|endoftext|>`` inside a text are ordinary text here:
-    the library alone would end the prompt there. Everything else, the ``!`` of Stable Diffusion 2
+    A prompt that does not fit is cut, and the lost words are logged as a warning by the logger
+    ``helpers.tokens``. Strings such as ``<|endoftext|>`` inside a prompt are ordinary text here:
+    the library alone would end it there. Everything else, the ``!`` of Stable Diffusion 2
     included, is as the checkpoint's own tokenizer has it.
 
     Args:
         clip: what ``load_clip`` returned.
-        texts: a string, or a list or tuple of strings. ``""`` is the empty prompt: 77 real rows.
+        prompts: a string, or a list or tuple of strings. ``""`` is the empty prompt: 77 real rows.
         padding: ``"max_length"`` fills every row to 77, as Stable Diffusion does; ``"longest"``
             only to the longest row of the batch.
         clean: apply ``clean`` first. False gives what diffusers feeds its text encoder.
@@ -82,7 +82,7 @@ def tokenize(
 
     Raises:
         TypeError: not a string or a list of strings.
-        ValueError: an empty list, a lone surrogate in a text, or another ``padding``.
+        ValueError: an empty list, a lone surrogate in a prompt, or another ``padding``.
         ImportError: ``clean`` is wanted and ftfy is not installed.
     """
     import torch
@@ -90,13 +90,13 @@ def tokenize(
 
     check_clip(clip)
     check_padding(padding)
-    texts = texts_as_list(texts)
+    prompts = prompts_as_list(prompts)
     if clean:
-        texts = [_clean(text) for text in texts]
+        prompts = [_clean(prompt) for prompt in prompts]
 
     room = clip.max_length
     rows = []
-    for number, encoding in enumerate(_text_tokenizer(clip).encode_batch_fast(texts)):
+    for number, encoding in enumerate(_text_tokenizer(clip).encode_batch_fast(prompts)):
         ids = encoding.ids
         if len(ids) > room - 2:
             log.warning(
@@ -109,10 +109,12 @@ def tokenize(
         rows.append([clip.bos_token_id, *ids[: room - 2], clip.eos_token_id])
 
     length = room if padding == "max_length" else max(map(len, rows))
-    input_ids = torch.full((len(rows), length), clip.pad_token_id, dtype=torch.long)
-    attention_mask = torch.zeros((len(rows), length), dtype=torch.long)
+    # told where and what, whatever somebody has made torch's defaults
+    kind: dict[str, Any] = {"dtype": torch.long, "device": "cpu"}
+    input_ids = torch.full((len(rows), length), clip.pad_token_id, **kind)
+    attention_mask = torch.zeros((len(rows), length), **kind)
     for number, row in enumerate(rows):
-        input_ids[number, : len(row)] = torch.tensor(row)
+        input_ids[number, : len(row)] = torch.tensor(row, **kind)
         attention_mask[number, : len(row)] = 1
     return BatchEncoding({"input_ids": input_ids, "attention_mask": attention_mask})
 

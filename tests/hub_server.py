@@ -112,6 +112,8 @@ class Handler(BaseHTTPRequestHandler):
             return self.close()
         if fault.isdigit():
             return self.send(int(fault), b"")
+        if fault.startswith(("[", "{")):  # a web service, but another one
+            return self.send(200, fault.encode(), {"Content-Type": "application/json"})
         if fault == "gated":
             return self.send(403, b"", {"X-Error-Code": "GatedRepo"})
         if fault == "token":
@@ -155,6 +157,8 @@ class Handler(BaseHTTPRequestHandler):
             headers = {**headers, "Content-Range": f"bytes {start}-{last}/{last + 1}"}
         if fault == "flip":
             content = content[: hub.at] + bytes([content[hub.at] ^ 1]) + content[hub.at + 1 :]
+        if fault == "short" and self.command == "GET":  # and its length says so
+            content = content[: hub.at]
         if self.command == "HEAD" or fault not in ("cut", "cut once", "stall"):
             return self.send(status, content[start:], headers)
         if fault == "cut once":

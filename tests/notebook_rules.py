@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,8 @@ MACHINE = re.compile(
     r"(/home/|/root/|/Users/|/tmp/|/work/|/opt/|/usr/lib|/mnt/|[A-Z]:\\\\?Users|site-packages"
     r"|ipykernel_\d+|localhost|127\.0\.0\.1)"
 )
+HELPERS = Path(__file__).parents[1] / "helpers"
+HELPER_LINK = re.compile(r"\[([^\]]*)\]\(\.\./helpers/([\w/]+\.py)\)")
 LINK = re.compile(r"\]\(([^)\s]+)\)|(?:href|src)=\"([^\"]+)\"")
 
 SHIPPED = "**On the shipped model:** "
@@ -190,6 +193,72 @@ def shipped_lines(notebook: Any) -> list[str]:
         and section not in said
         and not any(word in section.lower() for word in NO_EXPERIMENT)
     ]
+
+
+def helpers_linked(notebook: Any) -> list[str]:
+    """A helper that is used, and no link above (or in the set-up) leads to its file.
+
+    The name is part of the link's text, as in [`tokenize`](../helpers/tokens.py), and the file
+    defines it or re-exports it.
+    """
+    linked, complaints = linked_helpers(set_up(notebook)), []
+    imported: set[str] = set()
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            linked |= linked_helpers([cell])
+        elif cell.cell_type == "code":
+            nodes = list(ast.walk(ast.parse(cell.source)))
+            imported |= {name for node in nodes for name in imported_helpers(node)}
+            used = {node.id for node in nodes if isinstance(node, ast.Name)} & imported
+            complaints += [
+                f"{name} is not linked to its file before {start(cell)}"
+                for name in sorted(used - linked)
+            ]
+            linked |= used  # one complaint is enough
+    return complaints
+
+
+def set_up(notebook: Any) -> list[Any]:
+    """The cells of the section that is called set-up."""
+    inside, cells = False, []
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown" and (heading := re.match(r"#{1,2} +(.+)", cell.source)):
+            inside = heading[1].lower().startswith("set-up")
+        cells += [cell] if inside else []
+    return cells
+
+
+def linked_helpers(cells: list[Any]) -> set[str]:
+    """The names in the texts of links to files of helpers, where the file has that name."""
+    return {
+        name
+        for cell in cells
+        if cell.cell_type == "markdown"
+        for text, file in HELPER_LINK.findall(cell.source)
+        for name in re.findall(r"`(\w+)`", text)
+        if (HELPERS / file).is_file() and name in names_of(HELPERS / file)
+    }
+
+
+def imported_helpers(node: ast.AST) -> list[str]:
+    """The names that a statement imports from helpers or its modules."""
+    if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "helpers":
+        return [alias.asname or alias.name for alias in node.names]
+    return []
+
+
+def names_of(file: Path) -> set[str]:
+    """What the top level of a file defines or imports."""
+    names: set[str] = set()
+    for node in ast.parse(file.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            names.add(node.name)
+        elif isinstance(node, ast.ImportFrom):
+            names |= {alias.asname or alias.name for alias in node.names}
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            names |= {target.id for target in targets if isinstance(target, ast.Name)}
+    return names
 
 
 def blocks(notebook: Any) -> Iterator[tuple[str, str]]:

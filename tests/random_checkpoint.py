@@ -133,11 +133,8 @@ def save_random_pipeline(folder: Path, width: int) -> None:
     (folder / "model_index.json").write_text(json.dumps(index), encoding="utf-8")
 
 
-def save_checkpoint(name: str, folder: Path) -> Path:
-    """Save a whole "sd1" or "sd2"; a folder that has one stays as it is."""
-    if (folder / "model_index.json").exists():  # written last
-        return folder
-    config = {"sd1": SD1, "sd2": SD2}[name]
+def save_clip(name: str, folder: Path, config: dict[str, Any]) -> Path:
+    """Save the text side: a random text encoder, and the tokenizer of "sd1" or "sd2"."""
     save_random_text_encoder(folder / "text_encoder", config)
     if name == "sd2":
         words_of_sd2(folder / "tokenizer")
@@ -145,6 +142,15 @@ def save_checkpoint(name: str, folder: Path) -> Path:
         (folder / "tokenizer").mkdir(exist_ok=True)
         for file in ("vocab.json", "merges.txt", "tokenizer_config.json"):
             link(folder / "tokenizer" / file, EMOJI / file)
+    return folder
+
+
+def save_checkpoint(name: str, folder: Path) -> Path:
+    """Save a whole "sd1" or "sd2"; a folder that has one stays as it is."""
+    if (folder / "model_index.json").exists():  # written last
+        return folder
+    config = {"sd1": SD1, "sd2": SD2}[name]
+    save_clip(name, folder, config)
     save_random_pipeline(folder, config["hidden_size"])
     return folder
 

@@ -501,6 +501,62 @@ def test_wrong_shape(link_folder) -> None:
     refuses(with_weights(link_folder(), lambda w: w.update({KEY: torch.zeros(3)})), "weights")
 
 
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
+def test_weights_that_are_no_numbers(link_folder, bad: float) -> None:
+    def spoil(weights: dict) -> None:
+        weights[KEY][7] = bad
+
+    refuses(
+        with_weights(link_folder(), spoil), f"its weights hold NaN or infinity, in .*{KEY[11:]}"
+    )
+
+
+# --- an image processor that does not fit ---
+
+FITTING = json.loads((EMOJI / "preprocessor_config.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"size": {"shortest_edge": 10**9}},
+        {"size": {"shortest_edge": 32}},
+        {"size": {"height": 10**6, "width": 10**6}},
+        {"crop_size": {"height": 224, "width": 224}},
+        {"crop_size": {"height": 10**9, "width": 10**9}},
+        {"crop_size": {"height": 64, "width": 63}},
+        {"do_center_crop": False},
+        {"do_resize": False, "do_center_crop": False},
+        {"image_mean": [0.5]},
+        {"image_std": [0.0, 0.0, 0.0]},
+        {"image_std": "wide"},
+        {"rescale_factor": float("nan")},
+        {"resample": 99},
+        None,
+    ],
+    ids=str,
+)
+def test_a_processor_that_does_not_fit(link_folder, change: dict | None) -> None:
+    config = {} if change is None else FITTING | change
+    folder = link_folder(preprocessor_config=json.dumps(config))
+    refuses(folder, r"preprocessor_config\.json (does not make|cannot be used)")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {},
+        {"size": 64, "crop_size": 64},  # as older versions wrote it
+        {"size": {"shortest_edge": 72}},
+        {"size": {"height": 64, "width": 64}, "do_center_crop": False},
+    ],
+    ids=str,
+)
+def test_a_processor_that_fits(link_folder, change: dict) -> None:
+    folder = link_folder(preprocessor_config=json.dumps(FITTING | change))
+    assert load_clip(folder, device="cpu").image_processor is not None
+
+
 def test_cut_short(link_folder) -> None:
     folder = link_folder(without=("model.safetensors",))
     whole = (EMOJI / "model.safetensors").read_bytes()

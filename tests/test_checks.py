@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,9 +24,12 @@ from helpers import (
     embed_images,
     heatmap,
     load_artwork,
+    load_clip,
+    load_pipeline,
     mix,
     nearest,
     normalize,
+    paint,
     picture_grid,
     randomize,
     remove_direction,
@@ -45,6 +49,17 @@ MASK = torch.ones(1, 3, dtype=torch.long)
 PIXELS = torch.zeros(1, 3, 64, 64)
 WORDS = {"title": "t", "xlabel": "x", "ylabel": "y", "alt": "a"}
 DOT = np.zeros((2, 2))
+STACK = torch.zeros(1, 77, 128)  # rows for the U-Net
+BIG = 10**5000  # Python writes no number of more than 4300 digits
+NESTED = torch.nested.nested_tensor([R[:2], R], layout=torch.jagged)
+PLAIN = "must be a plain tensor; pass .to_dense(), or .dequantize()."
+META = "is on the device 'meta', which holds no numbers; use 'cpu'."
+COARSE = "is torch.float8_e4m3fn, too coarse to compute with; pass .float()."
+pipeline = cache(load_pipeline)
+
+
+def draw(clip: Any, prompts: Any = "fox", **options: Any) -> object:
+    return paint(pipeline(clip), prompts, **{"num_inference_steps": 1} | options)
 
 
 def grid(*images: Any, columns: Any = 8, **words: Any) -> object:
@@ -56,25 +71,25 @@ TEXTS: list[Case] = [
     (
         lambda c: tokenize(c, None),
         TypeError,
-        "texts must be a string or a list of strings, not NoneType (the empty prompt is '').",
+        "prompts must be a string or a list of strings, not NoneType (the empty prompt is '').",
     ),
     (
         lambda c: tokenize(c, c),
         TypeError,
-        "texts must be a string or a list of strings, not Clip (the clip comes first, then the "
-        "texts).",
+        "prompts must be a string or a list of strings, not Clip (the clip comes first, then the "
+        "prompts).",
     ),
     (
         lambda c: tokenize(c, {"a"}),
         TypeError,
-        "texts must be a string or a list of strings, not set.",
+        "prompts must be a string or a list of strings, not set.",
     ),
     (
         lambda c: tokenize(c, []),
         ValueError,
-        "the list of texts is empty; pass at least one string ('' will do).",
+        "the list of prompts is empty; pass at least one string ('' will do).",
     ),
-    (lambda c: tokenize(c, ["a", 3]), TypeError, "texts[1] must be a string, not int."),
+    (lambda c: tokenize(c, ["a", 3]), TypeError, "prompts[1] must be a string, not int."),
     (
         lambda c: clean(b"a"),
         TypeError,
@@ -130,6 +145,11 @@ IDS_AND_MASKS: list[Case] = [
         "id 49408 is not in the vocabulary (0 to 49407).",
     ),
     (lambda c: detokenize(c, [-1]), ValueError, "id -1 is not in the vocabulary (0 to 49407)."),
+    (
+        lambda c: detokenize(c, [BIG]),
+        ValueError,
+        "id (int too long to show) is not in the vocabulary (0 to 49407).",
+    ),
     (lambda c: token_strip(c, [-1]), ValueError, "id -1 is not in the vocabulary (0 to 49407)."),
     (
         lambda c: token_strip(c, [320, 49407, 10**100]),
@@ -144,12 +164,12 @@ IDS_AND_MASKS: list[Case] = [
     (
         lambda c: embed(c, (320, 49407)),
         TypeError,
-        "texts is a list, but not of texts; ids go into a tensor: torch.tensor(ids).",
+        "prompts is a list, but not of strings; ids go into a tensor: torch.tensor(ids).",
     ),
     (
         lambda c: embed(c, {"input_ids": IDS}),
         TypeError,
-        "texts must be a string, a list of strings, what tokenize returned, or a torch tensor of "
+        "prompts must be a string, a list of strings, what tokenize returned, or a torch tensor of "
         "ids (n, L), not dict.",
     ),
     (lambda c: embed(c, IDS.float()), TypeError, "ids must be whole numbers, not torch.float32."),
@@ -189,6 +209,11 @@ IDS_AND_MASKS: list[Case] = [
         lambda c: embed(c, IDS, attention_mask=MASK.to("meta")),
         ValueError,
         "attention_mask is on the device 'meta', which holds no numbers; use 'cpu'.",
+    ),
+    (
+        lambda c: embed(c, IDS, attention_mask=MASK.to(torch.float8_e4m3fn)),
+        TypeError,
+        f"attention_mask {COARSE}",
     ),
     (
         lambda c: embed(c, IDS, attention_mask=MASK[:, :2]),
@@ -239,6 +264,11 @@ PICTURES: list[Case] = [
         "pixel_values is on the device 'meta', which holds no numbers; use 'cpu'.",
     ),
     (
+        lambda c: embed_images(c, PIXELS.to(torch.float8_e4m3fn)),
+        TypeError,
+        f"pixel_values {COARSE}",
+    ),
+    (
         lambda c: embed_images(c, "x" * 5000),
         ValueError,
         f"there is no file '{'x' * 299}…. For a drawing of an emoji: load_artwork()['dog face'].",
@@ -252,7 +282,23 @@ PICTURES: list[Case] = [
 NUMBERS: list[Case] = [
     (lambda c: scale(R, "2"), TypeError, "factor must be one number, not str."),
     (lambda c: scale(R, 10**400), ValueError, "factor is too large to compute with."),
+    (lambda c: scale(R, BIG), ValueError, "factor is too large to compute with."),
     (lambda c: shift(R, True), TypeError, "constant must be one number, not bool."),
+    (lambda c: shift(R, np.True_), TypeError, "constant must be one number, not bool."),
+    *(
+        (
+            lambda c, call=call, wrong=wrong: call(wrong),
+            ValueError,
+            f"{name} is {wrong}; it must be finite.",
+        )
+        for wrong in (math.nan, math.inf)
+        for name, call in (
+            ("factor", lambda x: scale(R, x)),
+            ("constant", lambda x: shift(R, x)),
+            ("t", lambda x: mix(R, R, x)),
+            ("strength", lambda x: randomize(R, x)),
+        )
+    ),
     (
         lambda c: slerp(R, R, 2),
         ValueError,
@@ -269,6 +315,11 @@ NUMBERS: list[Case] = [
         lambda c: randomize(R, 1, seed=2**63),
         ValueError,
         "a seed must lie between 0 and 2**63 - 1.",
+    ),
+    (
+        lambda c: randomize(R, 1, seed=torch.tensor(2, device="meta")),
+        TypeError,
+        "seed must be a whole number, not Tensor.",
     ),
     (lambda c: randomize(R, 1, seed=-1), ValueError, "a seed must lie between 0 and 2**63 - 1."),
     (
@@ -292,6 +343,8 @@ NUMBERS: list[Case] = [
         TypeError,
         "a is torch.float8_e4m3fn, too coarse to compute with; pass .float().",
     ),
+    (lambda c: normalize(NESTED), TypeError, f"a {PLAIN}"),
+    (lambda c: normalize(R.to_mkldnn()), TypeError, f"a {PLAIN}"),
     (lambda c: normalize(R[:0]), ValueError, "a must have shape (..., d), not (0,)."),
     (lambda c: normalize(R[0]), ValueError, "a must have shape (..., d), not ()."),
     (
@@ -351,6 +404,12 @@ NUMBERS: list[Case] = [
         lambda c: nearest(R, RS),
         ValueError,
         "k is 5; it must be at least 1 and at most the number of candidates that are left, 4.",
+    ),
+    (
+        lambda c: nearest(R, RS, BIG),
+        ValueError,
+        "k is (int too long to show); it must be at least 1 and at most the number of candidates "
+        "that are left, 4.",
     ),
     (lambda c: nearest(R, RS, True), TypeError, "k must be a whole number, not bool."),
     (
@@ -423,6 +482,11 @@ FIGURES: list[Case] = [
         "yticks must be a list of strings, not int.",
     ),
     (
+        lambda c: heatmap(DOT, **WORDS, xticks=np.array("ab")),
+        TypeError,
+        "xticks must be a list of strings, not ndarray.",
+    ),
+    (
         lambda c: heatmap(DOT, **WORDS, yticks=["a"]),
         ValueError,
         "yticks has 1 names for 2 of them.",
@@ -432,6 +496,16 @@ FIGURES: list[Case] = [
         ValueError,
         "cmap is 'nope', which is no colour map of matplotlib; pass 'viridis' or 'cividis', for "
         "example.",
+    ),
+    (
+        lambda c: heatmap(DOT, **WORDS, vmax=math.inf),
+        ValueError,
+        "vmax is inf; it must be finite.",
+    ),
+    (
+        lambda c: heatmap([[BIG]], **WORDS),
+        TypeError,
+        "array must be a table of numbers, (rows, columns), not (list too long to show).",
     ),
     (lambda c: heatmap(DOT, **WORDS, vmin="a"), TypeError, "vmin must be one number, not str."),
     (
@@ -470,7 +544,7 @@ FIGURES: list[Case] = [
             TypeError,
             "labels must be a list of strings, one for each picture.",
         )
-        for labels in ("a", None, [1], (x for x in "a"))
+        for labels in ("a", None, [1], (x for x in "a"), np.array("a"))
     ),
     (
         lambda c: grid("dog"),
@@ -481,6 +555,11 @@ FIGURES: list[Case] = [
         lambda c: grid(*[DOT] * 201),
         ValueError,
         "201 pictures are too many to see; pass 200 at most.",
+    ),
+    (
+        lambda c: picture_grid(np.array(3), ["a"], title="t"),
+        TypeError,
+        "images must be a list of pictures; for drawings by name: [artwork[n] for n in names].",
     ),
     (lambda c: grid(), ValueError, "images is empty; pass at least one picture."),
     (
@@ -499,7 +578,15 @@ FIGURES: list[Case] = [
             ValueError,
             f"columns is {columns!r}; it must be a whole number from 1 to 24.",
         )
-        for columns in (0, 25, 10**9, True, "6", 2.5, None)
+        for columns in (0, 25, 10**9)
+    ),
+    *(
+        (
+            lambda c, columns=columns: grid(DOT, columns=columns),
+            TypeError,
+            f"columns must be a whole number, not {type(columns).__name__}.",
+        )
+        for columns in (True, "6", 2.5, None)
     ),
     (
         lambda c: grid(*[DOT] * 200, columns=1),
@@ -555,11 +642,125 @@ ARTWORK: list[Case] = [
         IndexError,
         f"noto has {len(load_artwork())} drawings, so none has number -1{'0' * 58}….",
     ),
+    (
+        lambda c: load_artwork()[torch.tensor(2, device="meta")],
+        TypeError,
+        "pass one name or one number, not Tensor; for several: [artwork[i] for i in numbers].",
+    ),
+    *(
+        (
+            lambda c, wrong=wrong: load_artwork().index(wrong),
+            KeyError,
+            f"noto has no drawing called {shown}; see .names.",
+        )
+        for wrong, shown in ((BIG, "(int too long to show)"), (math.nan, "nan"))
+    ),
     (lambda c: load_artwork().index([]), KeyError, "noto has no drawing called []; see .names."),
     (
         lambda c: load_artwork()["x" * 10**6],
         KeyError,
         f"noto has no drawing called '{'x' * 59}…; see .names.",
+    ),
+]
+
+
+PAINT: list[Case] = [
+    *(
+        (
+            lambda c, wrong=wrong: paint(wrong, "fox"),
+            TypeError,
+            f"pipe must be what load_pipeline() returned, not {type(wrong).__name__}: pipe = "
+            "load_pipeline(load_clip()), then paint(pipe, text).",
+        )
+        for wrong in ("fox", None, {1}, np.zeros(3), STACK)
+    ),
+    *(
+        (lambda c, wrong=wrong: draw(c, wrong), error, f"prompts {says}")
+        for wrong, error, says in (
+            (STACK.to_sparse(), TypeError, PLAIN),
+            (STACK.to_mkldnn(), TypeError, PLAIN),
+            (NESTED, TypeError, PLAIN),
+            (STACK.to("meta"), ValueError, META),
+            (STACK.to(torch.float8_e4m3fn), TypeError, COARSE),
+            (
+                STACK.double() + 1e300,
+                ValueError,
+                "holds numbers that are not finite in float32 (NaN, infinite, or too large).",
+            ),
+        )
+    ),
+    (
+        lambda c: draw(c, negative_prompt=STACK.to_sparse()),
+        TypeError,
+        f"negative_prompt {PLAIN}",
+    ),
+    (
+        lambda c: draw(c, negative_prompt=["a", 3]),
+        TypeError,
+        "negative_prompt[1] must be a string, not int.",
+    ),
+    (
+        lambda c: draw(c, [STACK, STACK]),
+        TypeError,
+        "prompts[0] must be a string, not Tensor; join tensors first: torch.stack(list).",
+    ),
+    (lambda c: draw(c, seeds=1.5), TypeError, "seeds must be a whole number, not float."),
+    (lambda c: draw(c, seeds=[np.True_]), TypeError, "seeds[0] must be a whole number, not bool."),
+    (lambda c: draw(c, seeds=BIG), ValueError, "a seed must lie between 0 and 2**63 - 1."),
+    (
+        lambda c: draw(c, num_inference_steps=BIG),
+        ValueError,
+        "num_inference_steps is (int too long to show); it must be a whole number from 1 to 1000.",
+    ),
+    (
+        lambda c: draw(c, num_inference_steps=2.5),
+        TypeError,
+        "num_inference_steps must be a whole number, not float.",
+    ),
+    (
+        lambda c: draw(c, guidance_scale=10**400),
+        ValueError,
+        "guidance_scale is too large to compute with.",
+    ),
+    (
+        lambda c: draw(c, guidance_scale=math.nan),
+        ValueError,
+        "guidance_scale is nan; it must be finite.",
+    ),
+    (
+        lambda c: draw(c, STACK + 1e30),
+        ValueError,
+        "the picture came out as NaN: guidance_scale 4 may be too large (1 to 15 is usual), or the "
+        "numbers in the rows; paint from text to see which.",
+    ),
+]
+LOADING: list[Case] = [
+    *(
+        (
+            lambda c, device=device: load_clip("emoji", device=device),
+            ValueError,
+            f"device {shown} is not one torch knows; pass 'cuda', 'mps' or 'cpu'.",
+        )
+        for device, shown in (
+            (10**30, 10**30),
+            (BIG, "(int too long to show)"),
+            ("x" * 9000, f"'{'x' * 59}…"),
+        )
+    ),
+    *(
+        (
+            lambda c, dtype=dtype: load_clip("emoji", device="cpu", dtype=dtype),
+            ValueError,
+            f"dtype {shown} is no floating-point type to compute in; pass 'float32', 'float16' or "
+            "'bfloat16'.",
+        )
+        for dtype, shown in (
+            ("float8_e4m3fn", "torch.float8_e4m3fn"),
+            (torch.float8_e5m2, "torch.float8_e5m2"),
+            ("int64", "torch.int64"),
+            ("float31", "'float31'"),
+            (BIG, "(int too long to show)"),
+        )
     ),
 ]
 
@@ -572,7 +773,7 @@ def closed() -> Image.Image:
 
 @pytest.mark.parametrize(
     ("call", "error", "sentence"),
-    [*TEXTS, *IDS_AND_MASKS, *PICTURES, *NUMBERS, *FIGURES, *ARTWORK],
+    [*TEXTS, *IDS_AND_MASKS, *PICTURES, *NUMBERS, *FIGURES, *ARTWORK, *PAINT, *LOADING],
 )
 def test_the_sentence(clip, call: Callable, error: type[Exception], sentence: str) -> None:
     with pytest.raises(error) as caught:
@@ -592,6 +793,13 @@ def test_what_is_odd_but_works(clip) -> None:
     for same in (ids.int(), ids.numpy().astype(">i8"), ids.numpy().astype(np.uint16)):
         assert torch.equal(embed(clip, same).input_ids, ids)
     assert torch.isfinite(embed_images(clip, Image.new("RGB", (1, 1))).image_embeds).all()
+    expected = np.asarray(draw(clip, seeds=3, guidance_scale=2)[0])
+    three = np.int64(3), [np.uint8(3)], np.array([3]), torch.tensor(3), np.array(3)
+    for seeds in three:
+        one = {"num_inference_steps": np.int32(1), "guidance_scale": np.float32(2)}
+        assert np.array_equal(draw(clip, seeds=seeds, **one)[0], expected)
+    assert np.array_equal(draw(clip, seeds=3, guidance_scale=torch.tensor(2))[0], expected)
+    assert len(grid(DOT, columns=np.int64(3)).axes) == 3
     assert [] not in load_artwork()
     assert heatmap(DOT, **WORDS | {"title": "x" * 1000}).axes[0].get_title() == "x" * 1000
     table = heatmap(torch.eye(2) > 0, **WORDS, xticks=np.array(["a", "b"]), colorbar="$ a $")

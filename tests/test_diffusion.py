@@ -230,6 +230,18 @@ def test_a_weight_that_is_missing_is_not_made_up(sd_folder) -> None:
         load_pipeline(load_clip(folder, device="cpu"))
 
 
+def test_weights_that_are_no_numbers(sd_folder) -> None:
+    folder = sd_folder()
+    rewrite(
+        folder / "vae" / WEIGHTS,
+        lambda s: s | {"decoder.conv_in.bias": s["decoder.conv_in.bias"] / 0},
+    )
+    with pytest.raises(
+        CheckpointError, match="weights of its vae hold NaN or infinity, in decoder.conv_in.bias"
+    ):
+        load_pipeline(load_clip(folder, device="cpu"))
+
+
 def test_a_file_cut_short(sd_folder) -> None:
     folder = sd_folder()
     file = folder / "vae" / WEIGHTS
@@ -443,14 +455,14 @@ def test_rows_of_another_dtype(pipe, rows, painted, dtype: torch.dtype) -> None:
         (lambda r: r.numpy(), TypeError, "ndarray"),
         (lambda r: None, TypeError, "NoneType"),
         (lambda r: [*r], TypeError, "torch.stack"),
-        (lambda r: [], ValueError, "list of texts is empty"),
-        (lambda r: [1, 2], TypeError, "not of texts"),
+        (lambda r: [], ValueError, "list of prompts is empty"),
+        (lambda r: [1, 2], TypeError, r"\[0\] must be a string, not int"),
     ],
 )
 def test_bad_rows(pipe, rows, change: Callable, error: type, says: str) -> None:
     with pytest.raises(error, match=says):
         paint(pipe, change(rows))
-    if says != "list of texts is empty":
+    if says != "list of prompts is empty":
         with pytest.raises(error, match=says):
             paint(pipe, rows, negative_prompt=change(rows))
 
@@ -465,9 +477,9 @@ def test_bad_rows(pipe, rows, change: Callable, error: type, says: str) -> None:
         ({"seeds": 2**70}, ValueError, "between 0 and"),
         ({"num_inference_steps": 0}, ValueError, "steps is 0"),
         ({"num_inference_steps": 1001}, ValueError, "from 1 to 1000"),
-        ({"num_inference_steps": 2.5}, ValueError, "steps is 2.5"),
-        ({"guidance_scale": "4"}, TypeError, "guidance_scale is '4'"),
-        ({"guidance_scale": None}, TypeError, "guidance_scale is None"),
+        ({"num_inference_steps": 2.5}, TypeError, "num_inference_steps must be a whole number"),
+        ({"guidance_scale": "4"}, TypeError, "guidance_scale must be one number, not str"),
+        ({"guidance_scale": None}, TypeError, "guidance_scale must be one number, not None"),
         ({"guidance_scale": float("nan")}, ValueError, "guidance_scale is nan"),
         (
             {"negative_prompt": ["a", "b"]},

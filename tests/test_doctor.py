@@ -386,6 +386,13 @@ def test_downloads(monkeypatch, tmp_path: Path) -> None:
     line = doctor.downloads(deep=False)
     assert (line.status, line.found) == ("ok", "clip-l whole; sd1 not there; sd2 not there")
     assert doctor.downloads(deep=True).found.endswith("(as their hashes say)")
+    plain = whole / "merges.txt"  # as on a system without links: nothing says what it should be
+    content = plain.read_bytes()
+    plain.unlink()
+    plain.write_bytes(content)
+    line = doctor.downloads(deep=True)
+    assert line.status == "ok"
+    assert line.found.endswith("(not compared: merges.txt)")
     put_into_cache("sd2", ["tokenizer/vocab.json", "text_encoder/config.json"], tmp_path)
     line = doctor.downloads(deep=False)
     assert line.status == "warn"
@@ -412,6 +419,13 @@ def test_the_chosen_checkpoint(monkeypatch, tmp_path: Path, link_folder) -> None
     assert "no config.json" in chosen(str(tmp_path)).found
     folder = link_folder()
     assert chosen(str(folder)).status == "ok"
+    assert "compared" not in chosen(str(folder)).found
+    assert chosen(str(folder), deep=True).found.endswith(" (6 files as SHA256SUMS says)")
+    sums = folder / "SHA256SUMS"
+    text = sums.read_text(encoding="utf-8")
+    sums.unlink()
+    assert chosen(str(folder), deep=True).found.endswith(" (not compared: it has no SHA256SUMS)")
+    sums.write_text(text, encoding="utf-8")
     (folder / "merges.txt").unlink()
     (folder / "merges.txt").write_text("#version: 0.2\n", encoding="utf-8")
     assert chosen(str(folder)).status == "ok"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ast
+import logging
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ import pytest
 import torch
 from conftest import ROOT
 from notebook_rules import code_cells, numbers
+from random_checkpoint import SD1, SD2, save_clip
 
 import helpers
 from helpers.exercises import check, hint, solution
@@ -47,6 +50,18 @@ def notebook(number: int) -> Any:
     return nbformat.read(path, as_version=4)
 
 
+@pytest.fixture(scope="module", params=["emoji", "sd1", "sd2"])
+def every_clip(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The shipped CLIP; and small random ones with what is odd in SD 1's and in SD 2's files."""
+    if request.param == "emoji":
+        return request.getfixturevalue("clip")
+    small = {"hidden_size": 64, "intermediate_size": 96, "num_attention_heads": 4}
+    config = {"sd1": SD1, "sd2": SD2}[request.param] | small | {"num_hidden_layers": 3}
+    return helpers.load_clip(
+        str(save_clip(request.param, tmp_path_factory.mktemp("small"), config)), device="cpu"
+    )
+
+
 # --- what the exercises say ---
 
 
@@ -61,8 +76,8 @@ def test_there_are_exercises() -> None:
 
 
 @pytest.mark.parametrize("exercise", VALUES, ids=name)
-def test_right(exercise: Exercise, any_clip, capsys) -> None:
-    assert said(capsys, exercise.id, exercise.right(any_clip), clip=any_clip) == (
+def test_right(exercise: Exercise, every_clip, capsys) -> None:
+    assert said(capsys, exercise.id, exercise.right(every_clip), clip=every_clip) == (
         f"{RIGHT} {exercise.why}"
     )
 
@@ -79,9 +94,9 @@ def test_each_mistake_has_its_sentence(exercise: Exercise, clip, clip_sd2_words,
 
 
 @pytest.mark.parametrize("exercise", VALUES, ids=name)
-def test_mistakes_can_be_judged_everywhere(exercise: Exercise, any_clip, capsys) -> None:
+def test_mistakes_can_be_judged_everywhere(exercise: Exercise, every_clip, capsys) -> None:
     for wrong in exercise.mistakes.values():
-        heard = said(capsys, exercise.id, wrong(any_clip), clip=any_clip)
+        heard = said(capsys, exercise.id, wrong(every_clip), clip=every_clip)
         assert heard.startswith((RIGHT, WRONG))  # right where the mistake happens to be no mistake
         assert "cannot be compared" not in heard
 
@@ -96,6 +111,16 @@ def test_an_unknown_mistake_is_wrong_as_well(exercise: Exercise, clip, capsys) -
     )
     heard = said(capsys, exercise.id, torch.zeros(3, 5), clip=clip)
     assert heard.startswith(f"{WRONG} Asked for is {exercise.asks}; the answer is numbers of shape")
+
+
+@pytest.mark.parametrize("exercise", [e for e in VALUES if e.id in ("2.4", "4.1", "5.2")], ids=name)
+def test_a_rounded_number_is_told_so(exercise: Exercise, clip, capsys) -> None:
+    right = float(exercise.right(clip))
+    for digits in (2, 3):
+        rounded = float(f"{right:.{digits}g}")
+        heard = said(capsys, exercise.id, rounded, clip=clip)
+        assert heard.startswith((RIGHT, f"{WRONG} Nearly: "))
+    assert "Nearly" not in said(capsys, exercise.id, right * 1.05, clip=clip)
 
 
 @pytest.mark.parametrize("choice", CHOICES, ids=name)
@@ -334,6 +359,21 @@ def test_stored_notebooks_hold_blanks(number: int) -> None:
     assert found == list(exercises_of(number))
 
 
+@pytest.fixture
+def as_before() -> Iterator[None]:
+    """What a notebook may change in its own process, it may not change in this one."""
+    names = ("helpers", "diffusers", "transformers")
+    loggers = [logging.getLogger(name) for name in names]
+    before = [(log, log.level, log.handlers, log.propagate) for log in loggers]
+    grad = torch.is_grad_enabled()
+    yield
+    torch.set_grad_enabled(grad)
+    for log, level, handlers, propagate in before:
+        log.setLevel(level)
+        log.handlers, log.propagate = handlers, propagate
+
+
+@pytest.mark.usefixtures("as_before")
 @pytest.mark.parametrize("number", NOTEBOOKS)
 def test_notebooks_with_their_solutions(
     number: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

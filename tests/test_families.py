@@ -38,7 +38,8 @@ CLOSE_CALLS = 1
 # results.json is written again with every new model, so a comparison with it cannot tell that new
 # weights are poorer than the old ones. A floor can: who ships weights that fall below one has to
 # lower it here, which is a decision and not an accident. Each lies two right answers below what the
-# weights reached for which it was set, because two trainings never agree on every answer.
+# weights reached for which it was set, because two trainings never agree on every answer; one below
+# in the two families of a dozen couples.
 #
 # Families whose answers are made of words of the question have no floor: taking words away and
 # adding words is enough for them, so the untrained tower solves them too, in part or whole.
@@ -48,7 +49,8 @@ FLOORS: dict[str, dict[str, int]] = {
     MALE: {"excluded": 22, "kept": 22},
     "man X − gentleman + lady → woman X": {"excluded": 22, "kept": 22},
     "man X − guy + lady → woman X": {"excluded": 22, "kept": 22},
-    "irregular gender: prince − man + woman → princess": {"excluded": 8, "kept": 7},
+    "forms of man and woman: merman − man + woman → mermaid": {"excluded": 6, "kept": 6},
+    "couples without these words: prince − man + woman → princess": {"excluded": 2, "kept": 1},
 }
 # These share no words and would show learning, but the weights of the floors have not learned them.
 NOT_LEARNED = {
@@ -122,6 +124,14 @@ def test_a_family_does_not_fall(family: str, vectors: Any, table: torch.Tensor) 
         assert abs(found[key] - stored[key]) <= CLOSE_CALLS, (key, found, stored)
 
 
+def test_couples_hold_no_form_of_man_or_woman() -> None:
+    def holds(couple: tuple[str, str]) -> bool:
+        return bool(re.search(r"m[ae]n", " ".join(couple)))
+
+    assert all(map(holds, words.FORMS))
+    assert not any(map(holds, words.COUPLES))
+
+
 def words_in(*phrases: str) -> set[str]:
     return {word for phrase in phrases for word in re.findall(r"\w+", phrase.lower())}
 
@@ -150,7 +160,7 @@ def test_the_untrained_tower_reaches_no_floor() -> None:
 @pytest.mark.parametrize("family", FLOORS)
 def test_the_floor_of_a_family(family: str, vectors: Any, table: torch.Tensor) -> None:
     found = score(FAMILIES[family], vectors, table)
-    assert found["tried"] >= (12 if family.startswith("irregular") else 24)
+    assert found["tried"] >= {"forms": 7, "couples": 5}.get(family.split(" ")[0], 24)
     for key, floor in FLOORS[family].items():
         assert found[key] >= floor, (key, found)
 

@@ -183,6 +183,22 @@ def test_a_file_that_rotted_in_the_cache_is_fetched_once_more(command, hub, tmp_
     assert "Traceback" not in err
 
 
+def test_what_could_not_be_compared_is_not_called_right(command, tmp_path: Path) -> None:
+    """A cache without links, as on some systems, and nobody to ask."""
+    out, _ = ends(command("sd1"))
+    assert f"Done: {len(TEXT_SIDE)} files, " in out
+    assert "each as its hash says" in out
+    for link in tmp_path.glob("cache/*/snapshots/*/tokenizer/*"):
+        link.rename(link.with_suffix(".link"))
+        link.write_bytes(link.with_suffix(".link").read_bytes())
+        link.with_suffix(".link").unlink()
+    out, _ = ends(command("sd1", "--to", "sd1", HF_HUB_OFFLINE="1"))
+    assert "each as its hash says" not in out
+    assert "not compared, because the Hub could not be asked: tokenizer/merges.txt, " in out
+    out, _ = ends(command("sd1"))
+    assert "each as its hash says" in out
+
+
 def test_a_stick_is_mended_and_not_written_twice(command, hub: HubServer, tmp_path: Path) -> None:
     ends(command("sd1", "--to", "sd1"))
     right, broken = (tmp_path / "sd1" / f for f in ("tokenizer/merges.txt", "tokenizer/vocab.json"))

@@ -106,8 +106,8 @@ def test_floor_gender_families(results: dict[str, Any], pair: tuple[str, str]) -
     assert score["kept"] >= 22  # nothing excluded
 
 
-def test_floor_irregular_gender(results: dict[str, Any]) -> None:
-    (name,) = (name for name in results["analogies"]["trained"] if name.startswith("irregular"))
-    score = results["analogies"]["trained"][name]
-    assert score["tried"] >= 12
-    assert score["excluded"] >= 8
+def test_floor_couples(results: dict[str, Any]) -> None:
+    scores = results["analogies"]["trained"]
+    couples = [scores[name] for name in scores if name.startswith(("forms", "couples"))]
+    assert sum(score["tried"] for score in couples) >= 12
+    assert sum(score["excluded"] for score in couples) >= 8

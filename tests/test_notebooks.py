@@ -28,6 +28,7 @@ RULES: list[Callable[[Any], list[str]]] = [
     rules.shape_of_the_series,
     rules.shipped_numbers,
     rules.shipped_lines,
+    rules.helpers_linked,
 ]
 
 
@@ -257,6 +258,22 @@ def line_in_the_summary_only(nb: Any) -> None:
     nb.cells[5].source, nb.cells[6].source = "Look.", f"## Summary\n\n{rules.SHIPPED}seen."
 
 
+def helper(link: str, imported: str = "embed") -> Callable[[Any], None]:
+    """A spoiler that imports a helper, after a link that does not lead to it."""
+
+    def spoil(nb: Any) -> None:
+        nb.cells[0].source += f"\n\nThe helper {link}."
+        nb.cells[1].source = f"from helpers import {imported}\nprint({imported})"
+
+    spoil.__name__ = f"{imported}_after_{link}"
+    return spoil
+
+
+def linked_too_late(nb: Any) -> None:
+    nb.cells[1].source = "from helpers import embed\nembed(1)"
+    nb.cells[-1].source += "\n\n[`embed`](../helpers/embeddings.py)"
+
+
 SPOILT = [
     (never_run, rules.execution_counts),
     (never_run, rules.not_compared),
@@ -299,6 +316,12 @@ SPOILT = [
     (no_line, rules.shipped_lines),
     (heading_in_the_same_cell, rules.shipped_lines),
     (line_in_the_summary_only, rules.shipped_lines),
+    (helper("`embed`"), rules.helpers_linked),
+    (helper("[embed](../helpers/embeddings.py)"), rules.helpers_linked),
+    (helper("[`embed`](../helpers/tokens.py)"), rules.helpers_linked),
+    (helper("[`embed`](../helpers/nowhere.py)"), rules.helpers_linked),
+    (helper("[`embed`](../helpers/embeddings.py)", "embed, mix"), rules.helpers_linked),
+    (linked_too_late, rules.helpers_linked),
 ]
 
 
@@ -351,6 +374,17 @@ def test_where_no_line_is_asked_for(heading: str) -> None:
     notebook = good()
     notebook.cells[3].source, notebook.cells[5].source = f"## {heading}", "Look."
     assert rules.shipped_lines(notebook) == []
+
+
+def test_where_a_link_may_stand() -> None:
+    """Above, in one link with others, and anywhere in the set-up; a module's name is read, too."""
+    notebook = good()
+    helper("[`token_strip` and `show`](../helpers/figures.py)", "show")(notebook)
+    notebook.cells[2].source = "from helpers.exercises import check\ncheck(1)"
+    notebook.cells[3].source = "## Set-up\n\n[`check`, `hint`](../helpers/exercises/verbs.py)"
+    assert rules.helpers_linked(notebook) == []
+    notebook.cells[3].source = notebook.cells[3].source.replace("Set-up", "1. Measured")
+    assert len(rules.helpers_linked(notebook)) == 1
 
 
 NUMBERS = {

@@ -20,7 +20,17 @@ import helpers
 
 MODULES = sorted((ROOT / "helpers").glob("*.py"))
 ORDER = [
-    *("hub", "folders", "checkpoints", "tokens", "embeddings", "images", "artwork", "diffusion"),
+    *(
+        "hub",
+        "folders",
+        "checkpoints",
+        "tokens",
+        "tree",
+        "embeddings",
+        "images",
+        "artwork",
+        "diffusion",
+    ),
     "figures",
 ]
 COMMANDS = ["fetch", "doctor", "__main__"]  # what python -m helpers does, on top of all
@@ -74,7 +84,8 @@ def test_public_names() -> None:
         "find_pipeline",
         "pipeline_files",
     }  # for other modules of the package
-    for module in (*ORDER[ORDER.index("tokens") :], *ALONE):
+    assert "tree" in ORDER  # a lesson to be read, reached through embed
+    for module in {*ORDER[ORDER.index("tokens") :], *ALONE} - {"tree"}:
         tree = ast.parse((ROOT / "helpers" / f"{module}.py").read_text(encoding="utf-8"))
         defined = {n.name for n in tree.body if isinstance(n, ast.FunctionDef | ast.ClassDef)}
         public = {name for name in defined if not name.startswith("_")} - inner
@@ -258,7 +269,8 @@ def run_make(folder: Path, *arguments: str, **environment: str) -> str:
         (folder / name).mkdir(parents=True, exist_ok=True)
     (folder / "build" / "html" / "some.html").touch()
     python = folder / ".venv" / "bin" / "python"
-    python.write_text('#!/bin/sh\necho "checkpoint: $CLIP_CHECKPOINT"\n', encoding="utf-8")
+    told = 'echo "checkpoint: $CLIP_CHECKPOINT"\necho "threads: $OMP_WAIT_POLICY"\n'
+    python.write_text(f"#!/bin/sh\n{told}", encoding="utf-8")
     python.chmod(0o755)
     for name in ("requirements.txt", "pyproject.toml", ".venv/.ready"):
         (folder / name).touch()
@@ -294,6 +306,16 @@ def test_make_notebooks_finds_a_folder(tmp_path: Path) -> None:
         assert f"checkpoint: {expected}\n" in told
     assert "checkpoint: sd1\n" in run_make(folder, "notebooks", CLIP_CHECKPOINT="sd1")
     assert "checkpoint: \n" in run_make(folder, "notebooks")
+
+
+@needs_make
+@pytest.mark.parametrize("command", ["test", "notebooks"])
+def test_make_lets_waiting_threads_sleep(tmp_path: Path, command: str) -> None:
+    """Threads that spin took 26 minutes for what takes five; who knows better may say so."""
+    for given, expected in (({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE")):
+        told = re.findall(r"(?m)^threads: (.*)$", run_make(tmp_path, command, **given))
+        assert told
+        assert set(told) == {expected}
 
 
 @needs_make

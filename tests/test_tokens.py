@@ -280,6 +280,29 @@ def test_cut_prompt_says_which_words_are_lost(clip, caplog: pytest.LogCaptureFix
     ]
 
 
+def test_one_token_too_many(clip, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, logger="helpers.tokens"):
+        ids = tokenize(clip, ["very " * 75 + "blue", "very " * 74 + "blue"])["input_ids"]
+    assert [r.getMessage() for r in caplog.records] == [
+        "prompt 0 is 78 tokens long, 77 fit; lost: 'blue'"
+    ]
+    very, blue = ids_of(clip, "very blue")[1:-1]
+    assert ids.tolist() == [[BOS, *[very] * 75, EOS], [BOS, *[very] * 74, blue, EOS]]
+
+
+def test_a_default_device_of_somebody_else_changes_nothing(clip) -> None:
+    texts = ["a cat", "a very small cat"]
+    for padding in ("max_length", "longest"):
+        expected = tokenize(clip, texts, padding=padding)
+        with torch.device("meta"):  # new tensors go there unless they are told where
+            found = tokenize(clip, texts, padding=padding)
+        for name, value in expected.items():
+            assert torch.equal(found[name], value)
+    with torch.device("meta"):
+        e = embed(clip, texts, attention_mask=True)
+    assert torch.equal(e.text_embeds, embed(clip, texts, attention_mask=True).text_embeds)
+
+
 def test_long_loss_is_shortened(clip, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, logger="helpers.tokens"):
         tokenize(clip, " ".join(["a", *["very"] * 100, "text"]))
@@ -376,9 +399,9 @@ def test_empty_prompt_is_77_rows(clip) -> None:
         (b"a cat", TypeError, "not bytes"),
         ({"a": 1}, TypeError, "not dict"),
         ([], ValueError, "is empty"),
-        (["a", None], TypeError, r"texts\[1\].*NoneType"),
+        (["a", None], TypeError, r"prompts\[1\].*NoneType"),
         (["a", b"b"], TypeError, "decode it first"),
-        ([["a"]], TypeError, r"texts\[0\].*list"),
+        ([["a"]], TypeError, r"prompts\[0\].*list"),
         ("a \ud800 b", ValueError, "U\\+D800, at position 2"),
         ("\ud83d\ude00", ValueError, "surrogate"),
     ],

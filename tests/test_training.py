@@ -6,10 +6,15 @@ import argparse
 import ast
 import importlib
 import json
+import logging
+import random
 import re
+import subprocess
 import sys
 import zlib
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -23,6 +28,9 @@ from training.captions import caption, prompt
 from training.clip import data as clip_data
 from training.clip import evaluate, model, teacher, words
 from training.clip import train as clip_train
+from training.diffusion import unet, vae
+from training.sampler import unet as s_unet
+from training.sampler import vae as s_vae
 
 FLOORS = [
     ["training"],
@@ -285,6 +293,198 @@ def second_rate(first: Line, second: Line) -> float:
     return min(1.0, 31 / 100) * min(1.0, (1 - done) / second.fall) + 1e-4
 
 
+class DiedError(Exception):
+    """What a killed process does not live to see."""
+
+
+class Timed(Line):
+    """By a clock of its own: a step takes as long as told. Learns the same at every step."""
+
+    def __init__(self, arguments: argparse.Namespace, folder: Path) -> None:
+        super().__init__(arguments, folder)
+        self.clock = 0.0
+        self.takes = {}  # step -> seconds, where it is not one
+        self.dies_at: int | None = None
+
+    def loss(self) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        x = torch.linspace(-1, 2, 8)[:, None]
+        return (self.model(x) - 3 * x).square().mean(), {}
+
+    def after_step(self) -> None:
+        super().after_step()
+        self.clock += self.takes.get(self.step, 1.0)
+        if self.step == self.dies_at:
+            raise DiedError
+
+
+@pytest.fixture
+def timed(tmp_path: Path, monkeypatch) -> Callable[..., Timed]:
+    def make(folder: Path = tmp_path, minutes: float = 2, kind: type = Timed) -> Timed:
+        trainer = kind(told(minutes=minutes), folder)
+        clock = SimpleNamespace(
+            monotonic=lambda: trainer.clock, perf_counter=loop.time.perf_counter
+        )
+        monkeypatch.setattr(loop, "time", clock)
+        return trainer
+
+    return make
+
+
+def test_a_sudden_death_costs_at_most_what_is_said(timed, monkeypatch) -> None:
+    saved, save = [], loop.save
+    monkeypatch.setattr(loop, "save", lambda *a: (saved.append(a[0]["step"]), save(*a)))
+    trainer = timed(minutes=60)
+    trainer.dies_at = 500
+    with pytest.raises(DiedError):
+        trainer.run()
+    assert saved == [151, 302, 453]  # when more than 150 seconds of training have gone by
+    again = timed(minutes=60)
+    again.stop_after = 454
+    again.run()
+    assert len(again.rates) == 1  # from 453 on
+
+
+def test_a_machine_that_slept_does_not_use_up_the_time(timed) -> None:
+    trainer = timed(minutes=1)
+    trainer.takes = {5: 3600.0}
+    trainer.run()
+    assert (trainer.step, trainer.seconds) == (51, 60.0)  # fifty of a second, one of ten
+
+
+def test_one_that_was_stopped_ends_as_one_that_was_not(timed, tmp_path: Path) -> None:
+    """The optimiser's memory goes on too: without it, Adam's next steps are others."""
+    unbroken = timed(tmp_path / "unbroken")
+    unbroken.run()
+    first = timed(tmp_path / "broken")
+    first.stop_after = 60
+    first.run()
+    second = timed(tmp_path / "broken")
+    second.run()
+    assert (first.step, second.step, unbroken.step) == (60, 120, 120)
+    for name, weight in unbroken.model.state_dict().items():
+        assert torch.equal(second.model.state_dict()[name], weight), name
+
+
+class Lots(Timed):
+    """Notes what is drawn."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.drawn: list[tuple[float, float]] = []
+
+    def loss(self) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        self.drawn.append((random.random(), torch.rand(1).item()))
+        return super().loss()
+
+
+def test_every_run_draws_other_lots_and_always_the_same(timed, tmp_path: Path) -> None:
+    runs = []
+    for stop in (30, 60, 90):
+        run = timed(kind=Lots)
+        run.stop_after = stop
+        run.run()
+        runs.append(run.drawn)
+    assert len({lot for drawn in runs for lot in drawn}) == 90
+    for folder in (tmp_path / "again", tmp_path / "and again"):
+        once = timed(folder, kind=Lots)
+        once.stop_after = 30
+        once.run()
+        assert once.drawn == runs[0]
+        twice = timed(folder, kind=Lots)
+        random.random(), torch.rand(3)  # whatever was drawn before
+        twice.stop_after = 60
+        twice.run()
+        assert twice.drawn == runs[1]
+
+
+@pytest.mark.parametrize("longest", [0.5, None])
+def test_long_gradients_are_clipped(timed, longest: float | None) -> None:
+    trainer = timed()
+    trainer.longest_gradient = longest
+    trainer.optimisers = [torch.optim.SGD(trainer.model.parameters(), lr=1.0)]
+    before = torch.nn.utils.parameters_to_vector(trainer.model.parameters()).detach().clone()
+    trainer.stop_after = 1
+    trainer.run()
+    moved = torch.nn.utils.parameters_to_vector(trainer.model.parameters()).detach() - before
+    length = moved.norm().item() / trainer.rates[0]
+    assert (length == pytest.approx(0.5, rel=1e-4)) == (longest == 0.5)
+
+
+def test_the_loop_is_as_fast_as_its_dtype(tmp_path: Path) -> None:
+    trainer = Line(told(), tmp_path)
+    for trainer.dtype in (torch.bfloat16, torch.float32):
+        with trainer.autocast():
+            assert trainer.model(torch.ones(1, 1)).dtype == trainer.dtype
+
+
+class SeenError(Exception):
+    """A model was asked; the rest does not matter."""
+
+
+TRAINERS = (vae.VaeTrainer, unet.UNetTrainer, s_vae.VaeTrainer, s_unet.UNetTrainer)
+
+
+@pytest.mark.parametrize("kind", TRAINERS)
+def test_models_are_asked_in_the_fast_dtype(kind: type, monkeypatch) -> None:
+    """Each trainer's loss, stopped where its model is asked; one also has sheets."""
+
+    def ask(*_: Any, **__: Any) -> None:
+        raise SeenError(torch.is_autocast_enabled("cpu"), torch.get_autocast_dtype("cpu"))
+
+    trainer = kind.__new__(kind)
+    trainer.arguments = argparse.Namespace(batch=2, guidance=1.0)
+    trainer.device, trainer.dtype = "cpu", torch.bfloat16
+    monkeypatch.setattr(kind, "autocast", lambda self: torch.autocast("cpu", torch.bfloat16))
+    trainer.scheduler = s_unet.new_scheduler()
+    trainer.drawings = SimpleNamespace(batch=lambda n: torch.zeros(n, 3, 64, 64))
+    batch = torch.zeros(2, 16, 8, 8), torch.zeros(2, 77, 128)
+    trainer.bank = trainer.examples = SimpleNamespace(batch=lambda *_: batch)
+    asked = [trainer.loss]
+    if kind in (vae.VaeTrainer, s_vae.VaeTrainer):
+        trainer.model = SimpleNamespace(encode=ask)
+    else:
+        trainer.model = ask
+    if kind is unet.UNetTrainer:
+        trainer.world = SimpleNamespace(names=["a fox"], concepts=[0])
+        trainer.vae = trainer.average = None
+        monkeypatch.setattr(unet, "averaged", lambda _: None)
+        monkeypatch.setattr(unet, "assemble", lambda *_: SimpleNamespace(to=lambda _: ask))
+        asked.append(trainer.sheet)
+    for method in asked:
+        with pytest.raises(SeenError) as caught:
+            method()
+        assert caught.value.args == (True, torch.bfloat16)
+
+
+@pytest.mark.parametrize("minutes", ["0", "-1", "nan"])
+def test_no_minutes_are_refused(minutes: str, capsys) -> None:
+    with pytest.raises(SystemExit) as left:
+        loop.command_line("Trains.", 1.0, 1e-3, 1e-3).parse_args([f"--minutes={minutes}"])
+    assert left.value.code == 2
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert said.endswith(f"argument --minutes: must be more than 0, not {minutes}")
+
+
+def test_help_is_not_lost_among_notices() -> None:
+    """That torchvision is missing, which nothing here needs; other warnings are heard."""
+    run = subprocess.run(
+        [sys.executable, "-m", "training.diffusion.unet", "--help"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert run.stderr == ""
+    records: list[str] = []
+    logger = logging.getLogger("transformers.utils.import_utils")
+    handler = logging.Handler()
+    handler.emit = lambda record: records.append(record.getMessage())
+    logger.addHandler(handler)
+    try:
+        for said in ("`X` requires torchvision (not installed); falling back", "something else"):
+            logger.warning(said)
+    finally:
+        logger.removeHandler(handler)
+    assert records == ["something else"]
+
+
 def test_a_killed_save_leaves_the_last_checkpoint(tmp_path: Path, monkeypatch) -> None:
     path = tmp_path / "some.pt"
     loop.save({"step": 1}, path)
@@ -341,6 +541,13 @@ def test_the_clip_trains_and_goes_on(tmp_path: Path, monkeypatch) -> None:
         "style": torch.tensor([s for _, s in rows]),
     }
     little = {"captioned": 4, "extra": 4, "words": 4, "muon": 3e-3, "adam": 1.5e-3}
+    clipped, clip = set(), torch.nn.utils.clip_grad_norm_
+
+    def remember(parameters: Any, longest: float) -> torch.Tensor:
+        clipped.add(longest)
+        return clip(parameters, longest)
+
+    monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", remember)
     steps, seconds = [], 0.0
     for _ in range(2):  # half a second more than there was
         minutes = (seconds + 0.5) / 60
@@ -352,6 +559,7 @@ def test_the_clip_trains_and_goes_on(tmp_path: Path, monkeypatch) -> None:
         seconds = trainer.seconds
     assert 0 < steps[0] < steps[1]
     assert trainer.text_only
+    assert clipped == {5.0}
     lines = trainer.lines
     assert [line["step"] for line in lines if line["step"] in steps] == steps
     assert {"contrast", "caption", "teacher", *clip_train.CHECKED} <= set(lines[-1])

@@ -152,7 +152,7 @@ def map_of(parts: list[Section]) -> str:
         f"and stands on its own; everything takes about {total(parts)}. The exercises come on top.",
         "",
         "| section | | minutes | exercises |",
-        "|---|---|---:|---:|",
+        "|:---|:---|---:|---:|",
     ]
     for part in parts:
         link = quote(part.marked.replace(" ", "-").replace("`", ""), safe="")  # as Jupyter has it

@@ -58,7 +58,7 @@ def command_line(
 ) -> Options:
     """What every training can be told."""
     options = Options(doc)
-    options.number("--minutes", minutes, "training time in all, over every run")
+    options.positive("--minutes", minutes, "training time in all, over every run")
     options.number("--muon", muon, "highest learning rate of the inner matrices and kernels")
     options.number("--adam", adam, "highest learning rate of everything else")
     options.number("--every", every, "seconds of training between lines of the log")

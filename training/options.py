@@ -24,6 +24,17 @@ class Options(argparse.ArgumentParser):
         help_ = f"{what} (default: {default:g})"
         self.add_argument(name, type=type(default), default=default, metavar="N", help=help_)
 
+    def positive(self, name: str, default: float, what: str) -> None:
+        """An option with a number above 0."""
+
+        def number(text: str) -> float:
+            if not (value := float(text)) > 0:  # NaN is not, either
+                raise argparse.ArgumentTypeError(f"must be more than 0, not {text}")
+            return value
+
+        help_ = f"{what} (default: {default:g})"
+        self.add_argument(name, type=number, default=default, metavar="N", help=help_)
+
     def flag(self, name: str, what: str) -> None:
         """An option without a value."""
         self.add_argument(name, action="store_true", help=what)

@@ -9,8 +9,8 @@ In a notebook::
     hint("0.2")  # each call gives the next hint
     solution("0.2")  # nothing shows it before
 
-The exercises of notebook 0 lie in ``n00.py``, each as one entry of the list ``EXERCISES``: what is
-right, why it matters, the mistakes that are known by name, hints, and a solution. To add one, write
+Those of notebook 0 lie in ``n00.py``, and so on, each as one entry of the list ``EXERCISES``: what
+is right, why it matters, the mistakes that are known by name, hints, a solution. To add one, write
 an entry (``kinds.py`` says what it can hold) and a cell that calls ``check`` with its id. The verbs
 are those of Kaggle's learntools.
 """

@@ -10,12 +10,34 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from .compare import as_numbers, described, is_blank, same
 
 Of = Callable[[Any], Any]  # from a clip to a value
 
 RIGHT, BLANK, WRONG = "Right.", "Not answered yet:", "Not yet."
+
+
+_computed: WeakKeyDictionary[Any, dict[Of, Any]] = WeakKeyDictionary()
+
+
+def once(of: Of, clip: Any) -> Any:
+    """What a function gives for a clip. It is computed once, so that a second try is quick."""
+    try:
+        known = _computed.setdefault(clip, {})
+    except TypeError:  # None, or no clip at all
+        return of(clip)
+    if of not in known:
+        known[of] = of(clip)
+    return known[of]
+
+
+def near(one: Any, other: Any) -> bool:
+    """Whether fractions differ by so little that one may be the other, rounded to two digits."""
+    if one is None or other is None or not other.is_floating_point():
+        return False
+    return bool((one - other).abs().max() <= 0.02 * other.abs().max())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,10 +67,10 @@ class Exercise:
         """What is said of an answer; begins with RIGHT, BLANK or WRONG."""
         if is_blank(answer):
             return f"{BLANK} write your answer in place of the dots, and run the cell again."
-        if self._same(answer, right := self.right(clip), clip):
+        if self._same(answer, right := once(self.right, clip), clip):
             return f"{RIGHT} {self.why}"
         for sentence, wrong in self.mistakes.items():
-            if self._same(answer, wrong(clip), clip):
+            if self._same(answer, once(wrong, clip), clip):
                 return f"{WRONG} {sentence}"
         return f"{WRONG} {self._unknown(answer, right)} hint({self.id!r}) helps."
 
@@ -62,6 +84,8 @@ class Exercise:
         else:
             fits = one.shape == other.shape and bool(one.isfinite().all())
         if fits:
+            if near(one, other):
+                return "Nearly: if you rounded, give all digits; if not, look for a small slip."
             return f"It is {self.asks}, as asked for, but not the right one."
         return f"Asked for is {self.asks}; the answer is {described(answer)}."
 

@@ -132,7 +132,7 @@ EXERCISES = [
         right=lambda clip: (clip.max_length - 2) // pieces(clip, WORD),
         why="The limit is on tokens, and not on words or letters: a rare word costs several.",
         mistakes={
-            "You counted all places. Two of them are taken before your first word comes.": (
+            "You counted all places. Start and end take two of them.": (
                 lambda clip: clip.max_length // pieces(clip, WORD)
             ),
             "That would be right if the word were a single token. Look at its strip.": (
@@ -215,7 +215,7 @@ answer = table[token_id]""",
             "B": None,
             "C": "The start token stands before any word. What could it know of a cat?",
         },
-        hints=["The arrows of one layer lead from earlier rows to later ones, and not back."],
+        hints=["Which rows does a row read, in the drawing of section 4?"],
     ),
     Exercise(
         id="0.3",

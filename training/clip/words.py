@@ -151,11 +151,13 @@ COLOUR_WORDS = {
     "red": "crimson", "orange": "amber", "yellow": "golden", "green": "emerald", "blue": "azure", "purple": "violet", "black": "ebony",
 }  # fmt: skip
 HEARTS = ("red", "orange", "yellow", "green", "blue", "light blue", "purple", "brown", "black", "grey", "white")  # fmt: skip
-IRREGULAR = (
-    ("prince", "princess"), ("merman", "mermaid"), ("boy", "girl"), ("ram", "ewe"), ("Santa Claus", "Mrs. Claus"),
-    ("men's room", "women's room"), ("men holding hands", "women holding hands"), ("male sign", "female sign"),
-    ("men with bunny ears", "women with bunny ears"), ("men wrestling", "women wrestling"),
-    ("old man", "old woman"), ("man dancing", "woman dancing"),
+FORMS = (  # of man and woman
+    ("old man", "old woman"), ("man dancing", "woman dancing"), ("merman", "mermaid"),
+    ("men's room", "women's room"), ("men holding hands", "women holding hands"),
+    ("men wrestling", "women wrestling"), ("men with bunny ears", "women with bunny ears"),
+)  # fmt: skip
+COUPLES = (  # without man or woman in them
+    ("prince", "princess"), ("boy", "girl"), ("ram", "ewe"), ("Santa Claus", "Mrs. Claus"), ("male sign", "female sign"),
 )  # fmt: skip
 FACES = ("dog", "cat", "mouse", "rabbit", "tiger", "cow", "pig", "monkey", "horse")
 HOURS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")  # fmt: skip
@@ -186,8 +188,11 @@ def families(names: list[str]) -> dict[str, list[tuple[str, str, str, str]]]:
         for b, c in GENDERS
     }
     result |= {
-        "irregular gender: prince − man + woman → princess": [
-            (a, "man", "woman", d) for a, d in IRREGULAR
+        "forms of man and woman: merman − man + woman → mermaid": [
+            (a, "man", "woman", d) for a, d in FORMS
+        ],
+        "couples without these words: prince − man + woman → princess": [
+            (a, "man", "woman", d) for a, d in COUPLES
         ],
         "red heart − red + blue → blue heart": [
             (f"{a} heart", a, b, f"{b} heart") for a, b in pairs(HEARTS)

@@ -1,0 +1,141 @@
+"""Shards of embeddings on the disk: each is there whole, or not at all.
+
+The layout is that of clip-retrieval (``text_emb/text_emb_0.npy``, ``metadata/metadata_0.parquet``),
+so that its index, autofaiss and embedding-reader read the folder. Beside the captions the metadata
+holds the number of each one's line, because bad lines have no row. What is to be known of the
+whole, and of the captions that were left out, is in ``manifest.json``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+VECTORS, METADATA, MANIFEST = "text_emb", "metadata", "manifest.json"
+
+
+@dataclass(frozen=True)
+class Shards:
+    """A folder of shards that all come from the same captions, model and settings."""
+
+    folder: Path
+    job: dict[str, Any]
+
+    def open(self) -> None:
+        """Make the folder, or see that what lies in it belongs to this job.
+
+        Raises:
+            ValueError: it belongs to another one.
+        """
+        for name in (VECTORS, METADATA):
+            (self.folder / name).mkdir(parents=True, exist_ok=True)
+            for part in (self.folder / name).glob("*.part*"):  # of a process that was killed
+                part.unlink()
+        manifest = self.folder / MANIFEST
+        if manifest.exists():
+            try:
+                was = dict(json.loads(manifest.read_text(encoding="utf-8"))["job"])
+            except (ValueError, KeyError, TypeError):
+                raise ValueError(
+                    f"{manifest} is damaged; delete {self.folder} to begin anew."
+                ) from None
+            other = [key for key in self.job | was if self.job.get(key) != was.get(key)]
+            if other:
+                changes = ", ".join(f"{k}: {was.get(k)} -> {self.job.get(k)}" for k in other)
+                raise ValueError(
+                    f"{self.folder} holds the shards of another job ({changes}). "
+                    "Name another folder, or delete this one to begin anew."
+                )
+        elif any(self.folder.glob(f"{VECTORS}/*")):
+            raise ValueError(f"{self.folder} holds shards and no {MANIFEST}; name another folder.")
+        else:
+            self.write_manifest({})
+
+    def paths(self, number: int) -> tuple[Path, Path]:
+        """Of the vectors and of the metadata."""
+        return (
+            self.folder / VECTORS / f"{VECTORS}_{number}.npy",
+            self.folder / METADATA / f"{METADATA}_{number}.parquet",
+        )
+
+    def is_there(self, number: int) -> bool:
+        """Whether the shard is there and whole. The vectors come last."""
+        vectors, metadata = self.paths(number)
+        if not (vectors.is_file() and metadata.is_file()):
+            return False
+        from pyarrow import parquet
+        from pyarrow.lib import ArrowException
+
+        try:
+            rows = parquet.read_metadata(metadata).num_rows
+            return len(np.load(vectors, mmap_mode="r" if rows else None)) == rows
+        except (OSError, ValueError, EOFError, ArrowException):
+            return False
+
+    def write(
+        self,
+        number: int,
+        vectors: np.ndarray,
+        texts: list[str],
+        lines: list[int],
+        cut: int,
+        bad: list[tuple[int, str]],
+    ) -> None:
+        """Both files under other names first, renamed when they are whole."""
+        import pyarrow
+        from pyarrow import parquet
+
+        told = {"cut": str(cut), "bad": json.dumps(bad)}
+        table = pyarrow.table({"caption": texts, "line": lines}).replace_schema_metadata(told)
+        to_vectors, to_metadata = self.paths(number)
+        whole(to_metadata, lambda file: parquet.write_table(table, file))
+        whole(to_vectors, lambda file: np.save(file, vectors))
+
+    def counts(self, number: int) -> tuple[int, int, list[tuple[int, str]]]:
+        """(rows, captions that were cut, bad lines) of a shard."""
+        from pyarrow import parquet
+
+        about = parquet.read_metadata(self.paths(number)[1])
+        told = about.metadata
+        bad = [(int(line), problem) for line, problem in json.loads(told[b"bad"])]
+        return about.num_rows, int(told[b"cut"]), bad
+
+    def close(self, shards: int) -> dict[str, Any]:
+        """Count what is there and write it into the manifest.
+
+        Raises:
+            ValueError: a shard is missing.
+        """
+        missing = [number for number in range(shards) if not self.is_there(number)]
+        if missing:
+            raise ValueError(f"shard {missing[0]} is missing: run the same command once more.")
+        rows = cut = bad = 0
+        shown: list[tuple[int, str]] = []
+        for number in range(shards):
+            more, more_cut, bad_lines = self.counts(number)
+            rows, cut, bad = rows + more, cut + more_cut, bad + len(bad_lines)
+            shown += bad_lines[: max(0, 100 - len(shown))]
+        counts = {"shards": shards, "rows": rows, "cut": cut, "bad": bad, "first_bad": shown}
+        self.write_manifest(counts)
+        return counts
+
+    def write_manifest(self, counts: dict[str, Any]) -> None:
+        """``manifest.json``: the job, and once it is done, the counts."""
+        text = json.dumps({"job": self.job, "whole": counts}, indent=1)
+        whole(self.folder / MANIFEST, lambda file: file.write(text.encode()))
+
+
+def whole(path: Path, write: Callable[[Any], object]) -> None:
+    """Write a file under another name, and rename it when it lies on the disk."""
+    part = path.with_name(f"{path.name}.part{os.getpid()}")
+    with part.open("wb") as file:
+        write(file)
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(path)
