@@ -20,7 +20,8 @@ def rows_of(clip: Any, *texts: str) -> Any:
 
 def middle(clip: Any) -> Any:
     """The rows halfway from fox to frog, on the straight way."""
-    return mix(*rows_of(clip, "fox", "frog"), 0.5)
+    fox, frog = rows_of(clip, "fox", "frog")
+    return mix(fox, frog, 0.5)
 
 
 def with_lengths(rows: Any, lengths: Any) -> Any:
