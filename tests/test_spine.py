@@ -11,7 +11,18 @@ import pytest
 from conftest import ROOT
 from nbformat import v4
 
-from tools.spine import MARK, borrowed, map_cell, map_of, sections, total, write
+from tools.spine import (
+    EXERCISE,
+    HEADING,
+    MARK,
+    TAGS,
+    borrowed,
+    map_cell,
+    map_of,
+    sections,
+    total,
+    write,
+)
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 MARKED = NOTEBOOKS[1:]  # the tour is one stretch
@@ -32,6 +43,7 @@ def complaints(notebook: Any) -> list[str]:
             found.append(f"heading without its mark: {part.title}")
         elif abs(part.stated - part.minutes) > max(0.25 * part.minutes, 0.5) and part.minutes > 0.5:
             found.append(f"{part.title}: says {part.stated} minutes, takes {part.minutes:.1f}")
+    found += unmarked(notebook)
     if not any(part.tag == "core" for part in parts) or total(parts, "core") > CORE:
         found.append(f"the core takes {total(parts, 'core')} minutes")
     cell = map_cell(notebook)
@@ -45,6 +57,23 @@ def complaints(notebook: Any) -> list[str]:
     titles = re.findall(r"\[((?:\\.|[^\]])+)\]\(#", map_of(parts))
     if rows != titles:
         found.append("the map names other sections")
+    return found
+
+
+def unmarked(notebook: Any) -> list[str]:
+    """Subsections without a mark behind one of another kind: who skips that skips them, too."""
+    found, of_section, last = [], "", ""
+    for cell in notebook.cells:
+        heading = HEADING.match(cell.source) if cell.cell_type == "markdown" else None
+        if heading is None or EXERCISE.match(cell.source):
+            continue
+        tag = next((tag for tag in cell.metadata.get("tags", []) if tag in TAGS), "")
+        if len(heading[1]) == 2:
+            of_section = last = tag
+        elif tag:
+            last = tag
+        elif last != of_section:
+            found.append(f"no mark behind one of another kind: {heading[2]}")
     return found
 
 
@@ -147,6 +176,10 @@ def no_tag(nb: Any) -> None:
     nb.cells[10].metadata["tags"] = []
 
 
+def no_mark_behind(nb: Any) -> None:
+    nb.cells.insert(10, prose(3, "### And more"))
+
+
 def too_long(nb: Any) -> None:
     nb.cells[4].source += " word" * 8000
     write(nb)
@@ -173,6 +206,7 @@ def no_map(nb: Any) -> None:
         edit(1, "about 4 minutes", "about 6 minutes"),
         edit(1, "[1. Ids]", "[1. Id]"),
         no_tag,
+        no_mark_behind,
         too_long,
         longer,
         slower,
