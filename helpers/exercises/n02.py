@@ -405,7 +405,9 @@ answer = three.last_hidden_state[torch.arange(len(ends)), ends]""",
         mistakes={
             "The biases are missing.": lambda clip: count(bias=0),
             "The final layer norm is missing.": lambda clip: count(final=0),
-            "The layer norms of the layers are missing.": lambda clip: count(norms=0),
+            "4 x width is missing in each layer: the layer norms, or the biases of attention.": (
+                lambda clip: count(norms=0)
+            ),
             "Each layer has more than one layer norm.": lambda clip: count(norms=1),
             "The position table is missing.": lambda clip: count(positions=0),
             "Both tables are missing.": lambda clip: count(tables=0),

@@ -164,7 +164,7 @@ answer = sum(not agree(a, b) for a, b in zip(rows_1, rows_2, strict=True))""",
         right=lambda clip: rows(clip, "max_length", True).last_hidden_state,
         why="Now the shapes differ, and torch.equal says False at once. A fair test compares the "
         "places that both have, and asks how far they are apart. With the mask in both they agree: "
-        "the guess was right there, and the test had nothing to do with it.",
+        "the tutorial is right there, and its test had nothing to do with it.",
         mistakes={
             "These are no more rows than the short batch has: the slip itself, or all but its "
             "places cut off.": lambda clip: rows(clip, "longest", True).last_hidden_state,
@@ -291,7 +291,7 @@ answer = clip.inner.final_layer_norm(states[-2])[0]""",
                 lambda clip: clip.max_length - 2
             ),
             "Then both words still fit into the first window.": lambda clip: clip.max_length - 4,
-            "You left one place free. Every window has a start and an end.": (
+            "You counted one of start and end, not both. Every window has both.": (
                 lambda clip: clip.max_length - 1
             ),
             "You counted all places. Every window has a start and an end.": (

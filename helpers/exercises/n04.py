@@ -209,10 +209,10 @@ EXERCISES = [
         why="What is left has a dot product of zero with the direction, so taking it out again "
         "changes nothing.",
         mistakes={
-            "You subtracted the direction itself. How far the vector reaches along it is not "
-            "asked.": lambda clip: farmer(clip) - gender(clip),
-            "You subtracted the direction at length 1. How far the vector reaches along it is not "
-            "asked.": lambda clip: farmer(clip) - gender(clip, unit=True),
+            "You subtracted the direction itself. Take only as much of it as the vector "
+            "has.": lambda clip: farmer(clip) - gender(clip),
+            "You subtracted the direction at length 1. Take only as much of it as the vector "
+            "has.": lambda clip: farmer(clip) - gender(clip, unit=True),
             "The direction is not 1 long here, so the part along it came out in the wrong size.": (
                 lambda clip: farmer(clip) - along(clip, unit=False)
             ),
