@@ -14,7 +14,6 @@ from pathlib import Path
 
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
-from diffusers.models.attention_processor import AttnProcessor
 from safetensors.torch import save_file
 from torch import nn
 from transformers import CLIPTextModel, CLIPTokenizer
@@ -48,7 +47,7 @@ def new_vae() -> AutoencoderKL:
 
 def new_unet() -> UNet2DConditionModel:
     """16 x 16, 8 x 8 and 4 x 4, cross-attention to the 77 text rows in every block."""
-    model = UNet2DConditionModel(
+    return UNet2DConditionModel(
         sample_size=LATENTS,
         in_channels=CHANNELS,
         out_channels=CHANNELS,
@@ -61,9 +60,6 @@ def new_unet() -> UNet2DConditionModel:
         norm_num_groups=16,
         use_linear_projection=True,
     )
-    # on a CPU plain matrix products are no slower than the fused kernel, whose backward pass wants more
-    model.set_attn_processor(AttnProcessor())
-    return model
 
 
 def new_scheduler() -> DDIMScheduler:
