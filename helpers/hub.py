@@ -16,6 +16,7 @@ import logging
 import os
 import re
 import shutil
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -81,6 +82,8 @@ def find(
 
     _compare_the_rest(repo)
     folder = here()
+    if folder is not None and _compare_the_rest(repo):  # what came from another process just now
+        folder = here()
     pinned = re.fullmatch(r"[0-9a-f]{40}", revision or "")
     if folder is not None and (pinned or constants.HF_HUB_OFFLINE):
         return folder
@@ -174,8 +177,7 @@ def download(remote: Remote, files: Iterable[str]) -> Path:
     for file in missing:
         mark = _marks(remote.repo) / remote.commit / file
         try:
-            mark.parent.mkdir(parents=True, exist_ok=True)
-            mark.write_text(remote.hashes[file], encoding="utf-8")
+            _mark(remote.repo, mark, remote.hashes[file])
             path = Path(hf_hub_download(remote.repo, file, revision=remote.commit, **options))
             wrong = _is_wrong(path, remote.hashes[file], mark)
         except Exception as error:
@@ -255,6 +257,14 @@ def _marks(repo: str) -> Path:
     return _place(repo) / ".not_compared"
 
 
+def _mark(repo: str, mark: Path, digest: str) -> None:
+    """Write a mark, whole or not at all."""
+    mark.parent.mkdir(parents=True, exist_ok=True)
+    part = _place(repo) / f".mark-{os.getpid()}-{threading.get_ident()}"
+    part.write_text(digest, encoding="utf-8")
+    part.replace(mark)
+
+
 def _is_wrong(file: Path, digest: str, mark: Path) -> bool:
     """Compare a marked file and take the mark away. A wrong one is deleted."""
     wrong = bool(damaged(file.parent, {file.name: digest}))
@@ -264,19 +274,23 @@ def _is_wrong(file: Path, digest: str, mark: Path) -> bool:
     return wrong
 
 
-def _compare_the_rest(repo: str) -> None:
-    """What a process that was killed fetched and did not compare. Nearly always there is none."""
-    marks = _marks(repo)
+def _compare_the_rest(repo: str) -> bool:
+    """What another process fetched and did not compare. Whether something of it was wrong.
+
+    Nearly always there is none.
+    """
+    marks, wrong = _marks(repo), False
     for mark in [mark for mark in marks.rglob("*") if mark.is_file()]:
         file = _place(repo) / "snapshots" / mark.relative_to(marks)
         if not file.is_file():  # it has not arrived, and may be on its way to another process
             continue
         try:
-            _is_wrong(file, mark.read_text(encoding="utf-8"), mark)
+            wrong |= _is_wrong(file, mark.read_text(encoding="utf-8"), mark)
         except FileNotFoundError:  # another process has just compared it
             continue
         except OSError as error:
             raise _said_plainly(repo, error) from None
+    return wrong
 
 
 def _forget_parts(remote: Remote, file: str) -> None:

@@ -26,7 +26,7 @@ from huggingface_hub import constants, file_download
 
 from helpers import CHECKPOINTS, CheckpointError, load_clip, load_pipeline, paint
 from helpers.checkpoints import find_folder
-from helpers.hub import ask, cached_hashes, damaged, download
+from helpers.hub import ask, cached, cached_hashes, damaged, download, find
 
 DOWNLOAD = inspect.signature(huggingface_hub.hf_hub_download).parameters
 PINNED = "32bd64288804d66eefd0ccbe215aa642df71cc41"
@@ -326,6 +326,48 @@ def test_killed_between_arrival_and_comparison(hub, offline, name: str) -> None:
                 refuses(pinned, "could not be reached")
             nothing_wrong_in_the_cache(CLIP)
             shutil.rmtree(cache())
+
+
+@pytest.mark.parametrize("flipped", [True, False])
+def test_what_another_process_fetches_meanwhile_is_compared(hub, flipped: bool) -> None:
+    """It arrives after the look for what is left to compare, and before the look for the files."""
+    commit = hub.hold("org/name", CLIP)
+    folder = find_folder("org/name")
+    weights = folder / "model.safetensors"
+    right = hashlib.sha256(CLIP["model.safetensors"]).hexdigest()
+    looks = []
+
+    def here() -> Path | None:
+        if not looks:
+            if flipped:
+                weights.write_bytes(CLIP["model.safetensors"][:-1] + b"?")
+            mark = cache() / "models--org--name/.not_compared" / commit / "model.safetensors"
+            mark.parent.mkdir(parents=True, exist_ok=True)
+            mark.write_text(right)
+        looks.append(cached("org/name", commit, CLIP))
+        return looks[-1]
+
+    found = find("org/name", commit, here, lambda remote: download(remote, CLIP))
+    assert contents(found) == CLIP
+    assert looks == ([folder, None] if flipped else [folder])
+
+
+def test_a_mark_is_there_whole_or_not_at_all(hub, monkeypatch) -> None:
+    """An empty one would say of a right file that it is wrong."""
+    hub.hold("org/name", CLIP)
+    marks = []
+    usual = Path.replace
+
+    def replace(part: Path, target: Path) -> Path:
+        if ".not_compared" in target.parts:
+            marks.append((part.read_text(), target.exists()))
+        return usual(part, target)
+
+    monkeypatch.setattr(Path, "replace", replace)
+    find_folder("org/name")
+    hashes = ask("org/name", None).hashes
+    assert sorted(marks) == sorted((hashes[file], False) for file in CLIP)
+    assert not list(cache().glob("models--org--name/.mark-*"))
 
 
 def test_what_was_compared_is_not_read_again(hub, offline, monkeypatch) -> None:
