@@ -145,6 +145,10 @@ def test_predictions(choice: Choice, capsys) -> None:
         ("0.d", {(0.2, 0.01): "B", (0.01, 0.2): "A", (0.1, 0.12): "C"}),
         ("0.e", {(72, 72): "C", (0, 72): "A", (36, 72): "B"}),
         ("0.f", {(0.0, 0.2): "B", (0.3, 0.1): "A", (0.2, 0.2): "C"}),
+        ("4.b", {(1, 4): "A", (1, 2): "B", (3, 4): "C"}),
+        ("4.c", {(0.4, 0.9): "A", (0.9, 0.4): "B", (0.9, 0.9): "C"}),
+        ("6.b", {(0.2, 0.01): "A", (0.01, 0.2): "B", (0.1, 0.12): "C"}),
+        ("6.d", {(4, 73): "A", (60, 73): "B", (0, 73): "C"}),
     ],
 )
 def test_measured_predictions_follow_what_came_out(id_: str, outcomes: Any, capsys) -> None:
@@ -152,7 +156,14 @@ def test_measured_predictions_follow_what_came_out(id_: str, outcomes: Any, caps
         heard = {letter: said(capsys, id_, letter, seen) for letter in "ABC"}
         assert [letter for letter, line in heard.items() if line.startswith(RIGHT)] == [right]
     for odd in (None, (), (float("nan"), 1.0), "ab", 7):
-        assert not said(capsys, id_, "A", odd).startswith(RIGHT)
+        for letter in "ABC":
+            assert not said(capsys, id_, letter, odd).startswith(RIGHT)
+
+
+def test_every_measured_prediction_is_tried() -> None:
+    (mark,) = test_measured_predictions_follow_what_came_out.pytestmark
+    tried = {id_ for id_, _ in mark.args[1]}
+    assert tried == {choice.id for choice in CHOICES if not isinstance(choice.right, str)}
 
 
 # --- nothing raises, nothing tells ---
@@ -424,7 +435,7 @@ def test_import_is_light() -> None:
 def test_it_stands_on_top_of_the_others() -> None:
     """No module of the helpers needs the exercises; these go one way, too."""
     below: list[str] = []
-    for stem in ("compare", "kinds", "verbs"):
+    for stem in ("compare", "kinds", "verbs", "outcomes"):
         for node in ast.walk(ast.parse((FOLDER / f"{stem}.py").read_text(encoding="utf-8"))):
             if isinstance(node, ast.ImportFrom) and node.level == 1:
                 assert node.module in below

@@ -8,6 +8,7 @@ from ..arithmetic import analogy
 from ..embeddings import embed
 from ..tokens import tokenize
 from .kinds import Choice, Exercise
+from .outcomes import larger, smaller, third
 
 
 def ids_of(clip: Any, text: str | list[str]) -> Any:
@@ -91,26 +92,6 @@ def projected_sum(clip: Any) -> Any:
     """The sum of the projected vectors; None where the checkpoint has no projection."""
     vectors = embed(clip, ["red heart", "red", "blue"]).text_embeds
     return None if vectors is None else plain_sum(*vectors)
-
-
-# --- the predictions whose outcome is measured in the cell ---------------------------------------
-
-
-def nearer(gaps: Any) -> str | None:
-    """A or B if a picture is much nearer to the first or second of two, else C."""
-    one, other = map(float, gaps)
-    return "A" if one < other / 2 else "B" if other < one / 2 else "C" if one + other >= 0 else None
-
-
-def larger(gaps: Any) -> str | None:
-    """A or B if the first or second of two differences is much larger, else C."""
-    return nearer((gaps[1], gaps[0]))
-
-
-def share(solved: Any) -> str | None:
-    """A, B, C for the lower, middle and upper third of (solved, tried)."""
-    right, tried = map(float, solved)
-    return "A" if right * 3 < tried else "C" if right * 3 > tried * 2 else "B"
 
 
 EXERCISES = [
@@ -245,7 +226,7 @@ answer = int(((one - other).abs().amax(dim=-1) < 0.01).sum())""",
     ),
     Choice(
         id="0.d",
-        right=nearer,
+        right=smaller,
         why="What the words say and what the padding says are two things, and the U-Net is given "
         "both.",
         wrong={
@@ -334,7 +315,7 @@ answer = outputs.last_hidden_state[0, end]""",
     ),
     Choice(
         id="0.e",
-        right=share,
+        right=third,
         why="A sum that is solved without any learning proves no learning. Only a control tells: "
         "always ask what an untrained model would say.",
         wrong={

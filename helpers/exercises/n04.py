@@ -11,6 +11,7 @@ from ..artwork import load_artwork
 from ..embeddings import embed
 from ..tokens import tokenize
 from .kinds import Choice, Exercise
+from .outcomes import third
 
 
 def vectors(clip: Any, texts: list[str]) -> Any:
@@ -134,14 +135,6 @@ def untouched(a: Any, direction: Any) -> Any:
 
 
 # --- the predictions whose outcome is measured in the cell --------------------------------------
-
-
-def third(seen: Any) -> str | None:
-    """A, B, C for the lower, middle and upper third of a share, given as (part, whole)."""
-    part, whole = map(float, seen)
-    if math.isnan(part + whole):
-        return None
-    return "A" if part * 3 < whole else "C" if part * 3 > whole * 2 else "B"
 
 
 def which(seen: Any) -> str | None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from ..arithmetic import mix, normalize
 from ..embeddings import embed
 from .kinds import Choice, Exercise
+from .outcomes import larger
 
 
 def rows_of(clip: Any, *texts: str) -> Any:
@@ -71,15 +73,11 @@ def away_from_row(clip: Any) -> Any:
 # --- the predictions whose outcome is measured in the cell ---------------------------------------
 
 
-def larger(gaps: Any) -> str:
-    """A or B if the first or second of two differences is much larger, else C."""
-    one, other = map(float, gaps)
-    return "A" if one > 2 * other else "B" if other > 2 * one else "C"
-
-
-def turned(seen: Any) -> str:
+def turned(seen: Any) -> str | None:
     """A, B or C: with at most half of the rows exchanged, with more, never (0). (at, of)."""
     at, rows = map(float, seen)
+    if math.isnan(at + rows):
+        return None
     return "C" if at == 0 else "A" if at * 2 <= rows else "B"
 
 
