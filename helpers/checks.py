@@ -451,6 +451,34 @@ def check_drawn(pictures: torch.Tensor, *, guidance_scale: float, dtype: torch.d
     )
 
 
+# --- models -----------------------------------------------------------------------------------
+
+# the hooks that transformers 5 leaves on layers whose states were once asked for: they only listen
+LISTENERS = "transformers.utils.output_capturing"
+
+
+def is_plain_clip(inner: Any) -> bool:
+    """Whether a text model consists of transformers' own CLIP layers, and nobody changed one.
+
+    ``inner`` has ``embeddings``, ``encoder`` and ``final_layer_norm``. A hook or another
+    ``forward`` may put in other numbers, so whoever takes the layers apart has to leave it alone.
+    """
+    from transformers.models.clip import modeling_clip as clip
+
+    layers = list(inner.encoder.layers)
+    parts = [inner.embeddings, *layers, *(getattr(layer, "self_attn", None) for layer in layers)]
+    known = {clip.CLIPTextEmbeddings, clip.CLIPEncoderLayer, clip.CLIPAttention}
+    if {type(part) for part in parts} != known:
+        return False
+    for part in [inner, inner.encoder, *parts]:
+        hooks = [*part._forward_hooks.values(), *part._forward_pre_hooks.values()]
+        if any(getattr(hook, "__module__", "") != LISTENERS for hook in hooks):
+            return False
+        if getattr(part.forward, "__func__", None) is not type(part).forward:
+            return False
+    return True
+
+
 # --- figures ----------------------------------------------------------------------------------
 
 

@@ -7,7 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .checkpoints import check_clip
-from .checks import check_evaluating, holds_text, ids_as_tensor, mask_as_tensor
+from .checks import (
+    check_evaluating,
+    holds_text,
+    ids_as_tensor,
+    is_plain_clip,
+    mask_as_tensor,
+)
 from .tokens import tokenize
 
 if TYPE_CHECKING:
@@ -90,7 +96,7 @@ def embed(
     """
     import torch
 
-    from .tree import fits, pooled_by_tree
+    from .tree import pooled_by_tree
 
     check_clip(clip)
     check_evaluating(clip.text_model)
@@ -111,8 +117,8 @@ def embed(
     hides_text = not plain and bool((up_to_end & (mask == 0)).any())
 
     with torch.no_grad():
-        last_hidden_state = None
-        if not rows and not hides_text and fits(clip.inner):
+        if not rows and not hides_text and is_plain_clip(clip.inner):
+            last_hidden_state = None
             pooler_output = pooled_by_tree(clip.inner, input_ids, first_eos + 1)
         else:
             states = [
@@ -124,11 +130,10 @@ def embed(
             last_hidden_state = torch.cat(states)
             every = torch.arange(len(input_ids), device=table.device)
             pooler_output = last_hidden_state[every, first_eos]
+            last_hidden_state = last_hidden_state if rows else None
         project = clip.text_projection
         text_embeds = None if project is None else project(pooler_output)
-    return Embeddings(
-        last_hidden_state if rows else None, pooler_output, text_embeds, input_ids, mask
-    )
+    return Embeddings(last_hidden_state, pooler_output, text_embeds, input_ids, mask)
 
 
 def batches(n: int) -> Iterator[slice]:

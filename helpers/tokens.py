@@ -162,7 +162,7 @@ def _text_tokenizer(clip: Clip) -> Tokenizer:
     The checkpoint's own tokenizer is left as it is. Tokens that the user added stay.
     """
     backend = clip.tokenizer.backend_tokenizer
-    state = {number: str(token) for number, token in backend.get_added_tokens_decoder().items()}
+    state = sorted(backend.get_added_tokens_decoder())  # ids: what is added stays as it is
     kept = _text_tokenizers.get(clip.tokenizer)
     if kept is not None and kept[0] == state:
         return kept[1]

@@ -40,7 +40,7 @@ def pooled_by_tree(inner: nn.Module, input_ids: Tensor, length: Tensor) -> Tenso
     """The rows of the first end-of-text tokens, (n, d), after the final layer norm.
 
     ``input_ids`` (n, L) and ``length`` (n,) are torch.long; ``length`` counts the tokens up to and
-    with the first end-of-text. ``inner`` is a text model that :func:`fits`.
+    with the first end-of-text. ``inner`` is a text model as ``checks.is_plain_clip`` wants it.
     """
     prompts, back = sort(input_ids, length)
     ends = []
@@ -108,16 +108,3 @@ def grow(prompts: Tensor, real: Tensor, same: Tensor) -> Tree:
     path = torch.where(place <= depth[:, None], node[row], number[new][:, None])
     sees = torch.eye(len(row), dtype=torch.bool, device=row.device).scatter_(1, path, True)
     return Tree(prompts[new], depth, sees, node.gather(1, real.sum(-1, keepdim=True) - 1)[:, 0])
-
-
-def fits(inner: nn.Module) -> bool:
-    """Whether these are transformers' own CLIP parts, which :func:`run` takes apart, unhooked."""
-    from transformers.models.clip import modeling_clip as clip
-
-    layers = list(inner.encoder.layers)
-    parts = [inner.embeddings, *layers, *(getattr(layer, "self_attn", None) for layer in layers)]
-    known = {clip.CLIPTextEmbeddings, clip.CLIPEncoderLayer, clip.CLIPAttention}
-    return {type(part) for part in parts} == known and not any(
-        vars(part)["_forward_hooks"] or vars(part)["_forward_pre_hooks"] or "forward" in vars(part)
-        for part in [inner, inner.encoder, *parts]
-    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,9 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import CLIPTextConfig, CLIPTextModel
 
+import helpers.embeddings
 import helpers.tree
 from helpers import embed, tokenize
-from helpers.tree import Tree, fits, pooled_by_tree, sort, trees
+from helpers.checks import is_plain_clip
+from helpers.tree import Tree, pooled_by_tree, sort, trees
 
 END = 3
 
@@ -96,7 +99,7 @@ def test_rows_are_those_of_the_plain_way(other: dict[str, Any], prompts: list[li
     with torch.no_grad():
         rows = inner(input_ids=ids).last_hidden_state[range(len(ids)), length - 1]
     assert torch.allclose(pooled_by_tree(inner, ids, length), rows, atol=1e-5)
-    assert fits(inner)
+    assert is_plain_clip(inner)
 
 
 HARD = [
@@ -147,7 +150,7 @@ def test_other_parts_do_not_fit(part: str) -> None:
         "embeddings": inner.embeddings,
     }[part]
     thing.__class__ = type("Other", (type(thing),), {})
-    assert not fits(inner)
+    assert not is_plain_clip(inner)
 
 
 @pytest.mark.parametrize("hook", ["register_forward_hook", "register_forward_pre_hook", "forward"])
@@ -161,12 +164,18 @@ def test_hooked_parts_do_not_fit(part: str, hook: str) -> None:
         thing.forward = lambda *given, **more: None
     else:
         handle = getattr(thing, hook)(lambda *given: None)
-    assert not fits(inner)
+    assert not is_plain_clip(inner)
     if hook == "forward":
-        del thing.forward
+        thing.forward = type(thing).forward.__get__(thing)  # its own, put back
     else:
         handle.remove()
-    assert fits(inner)
+    assert is_plain_clip(inner)
+
+
+def test_layers_that_transformers_listens_to_fit() -> None:
+    inner = random_tower(attn_implementation="eager")
+    inner(input_ids=torch.tensor([[1, END]]), output_hidden_states=True, output_attentions=True)
+    assert is_plain_clip(inner)
 
 
 def test_shared_beginnings_fill_their_room_too() -> None:
@@ -234,8 +243,39 @@ def test_a_mask_that_hides_a_word_takes_the_plain_way(clip, inside: bool) -> Non
     assert not torch.allclose(embed(clip, tokens, rows=False).pooler_output, plain.pooler_output)
 
 
+@pytest.mark.parametrize("mask", [False, None, True, "theirs", "a word", "behind the end"])
+def test_the_tree_is_taken_wherever_it_is_right(clip, mask: Any, monkeypatch) -> None:
+    tokens = tokenize(clip, ["a red cat", "a blue cat"])
+    if isinstance(mask, str):
+        chosen = tokens["attention_mask"].clone()
+        if mask == "a word":
+            chosen[1, 2] = 0
+        if mask == "behind the end":  # nothing that is read before it
+            chosen[:, 40] = 1
+        mask, hidden = chosen, mask == "a word"
+    else:
+        hidden = False
+    taken = []
+    usual = helpers.tree.pooled_by_tree
+    monkeypatch.setattr(
+        helpers.tree, "pooled_by_tree", lambda *given: taken.append(1) or usual(*given)
+    )
+    fast = embed(clip, tokens, attention_mask=mask, rows=False)
+    assert taken == ([] if hidden else [1])
+    plain = embed(clip, tokens, attention_mask=mask)
+    assert taken == ([] if hidden else [1])
+    assert torch.allclose(fast.pooler_output, plain.pooler_output, atol=1e-5)
+
+
+@pytest.mark.parametrize("rows", [True, False])
+def test_without_a_projection_nothing_is_projected(clip, rows: bool) -> None:
+    found = embed(replace(clip, text_projection=None), "a cat", rows=rows)
+    assert found.text_embeds is None
+    assert (found.last_hidden_state is None) != rows
+
+
 def test_strange_layers_take_the_plain_way(clip, monkeypatch) -> None:
-    monkeypatch.setattr(helpers.tree, "fits", lambda inner: False)
+    monkeypatch.setattr(helpers.embeddings, "is_plain_clip", lambda inner: False)
     monkeypatch.setattr(helpers.tree, "pooled_by_tree", None)  # would be an error
     fast = embed(clip, ["a cat", "a dog"], rows=False)
     assert torch.equal(fast.pooler_output, embed(clip, ["a cat", "a dog"]).pooler_output)
