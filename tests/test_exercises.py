@@ -105,12 +105,35 @@ def test_mistakes_can_be_judged_everywhere(exercise: Exercise, every_clip, capsy
 def test_an_unknown_mistake_is_wrong_as_well(exercise: Exercise, clip, capsys) -> None:
     right = torch.as_tensor(exercise.right(clip))
     heard = said(capsys, exercise.id, right + 1000, clip=clip)
-    assert heard == (
+    assert exercise.says is None or exercise.says(right + 1000, clip) in heard
+    assert exercise.says or heard == (
         f"{WRONG} It is {exercise.asks}, as asked for, but not the right one. "
         f"hint({exercise.id!r}) helps."
     )
     heard = said(capsys, exercise.id, torch.zeros(3, 5), clip=clip)
     assert heard.startswith(f"{WRONG} Asked for is {exercise.asks}; the answer is numbers of shape")
+
+
+@pytest.mark.parametrize(
+    ("id_", "spoil", "sentence"),
+    [
+        ("1.3", lambda ids: ids[:-1], "ids: the pieces fit as far as they go, but the word is not"),
+        ("1.3", lambda ids: [*ids, 5], "ids: the pieces fit as far as they go, but the word has"),
+        ("1.3", lambda ids: [ids[0], 320], "Piece 2 of yours is a</w>: not the longest entry"),
+        ("1.3", lambda ids: [70000, *ids[1:]], "Piece 1 of yours is no entry: not the longest"),
+        ("1.3", lambda ids: [float(i) for i in ids[1:]], "Asked for is a list of ids"),
+        ("1.5", lambda places: places[:-1], "places stands a typed !, but not only there."),
+        ("1.5", lambda places: [*places, 76], "In place 76 stands padding."),
+        ("1.5", lambda places: [0, *places], "In place 0 stands no typed !."),
+        ("1.5", lambda places: [*places, 77], "In place 77 stands no typed !."),
+        ("1.5", lambda places: places[::-1], "Name each place once, from left to right."),
+        ("1.5", lambda places: "abc", "Asked for is a list of places; the answer is text."),
+    ],
+)  # fmt: skip
+def test_a_list_is_told_what_is_wrong_with_it(id_, spoil, sentence, clip, capsys) -> None:
+    heard = said(capsys, id_, spoil(ALL[id_].right(clip)), clip=clip)
+    assert heard.startswith(f"{WRONG} ")
+    assert sentence in heard
 
 
 @pytest.mark.parametrize("exercise", [e for e in VALUES if e.id in ("2.4", "4.1", "5.2")], ids=name)

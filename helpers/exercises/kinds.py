@@ -53,6 +53,7 @@ class Exercise:
             sentence says what was done, and not what is right.
         hints: one for each call of ``hint``, each a little further.
         solution: code that ends with ``answer = ...``, with names of the notebook.
+        says: from an answer that is none of these, and a clip, to what is wrong with it, or None.
     """
 
     id: str
@@ -62,6 +63,7 @@ class Exercise:
     hints: Sequence[str]
     solution: str
     mistakes: Mapping[str, Of]
+    says: Callable[[Any, Any], str | None] | None = None
 
     def judge(self, answer: Any, clip: Any, seen: Any = None) -> str:
         """What is said of an answer; begins with RIGHT, BLANK or WRONG."""
@@ -72,7 +74,8 @@ class Exercise:
         for sentence, wrong in self.mistakes.items():
             if self._same(answer, once(wrong, clip), clip):
                 return f"{WRONG} {sentence}"
-        return f"{WRONG} {self._unknown(answer, right)} hint({self.id!r}) helps."
+        wrong_with_it = self.says and self.says(answer, clip)
+        return f"{WRONG} {wrong_with_it or self._unknown(answer, right)} hint({self.id!r}) helps."
 
     def _same(self, answer: Any, right: Any, clip: Any) -> bool:
         return same(answer, right)

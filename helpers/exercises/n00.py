@@ -69,12 +69,6 @@ def right_mask(clip: Any) -> Any:
     return (places(ids) <= first_end(clip, ids)).long()
 
 
-def mask_without_end(clip: Any) -> Any:
-    """1 for what stands before the first end token."""
-    ids = ids_of(clip, TWO)
-    return (places(ids) < first_end(clip, ids)).long()
-
-
 # --- 9. a sum of rows --------------------------------------------------------------------------
 
 
@@ -245,12 +239,12 @@ answer = int(((one - other).abs().amax(dim=-1) < 0.01).sum())""",
         right=right_mask,
         why="By position it is right for every checkpoint, whatever it fills the places with.",
         mistakes={
-            "That is what comparing with the padding token gives. It hides the end token where "
-            "padding is the same token, and a typed ! where padding is that.": (
+            "The end token is missing, which belongs to the prompt; or a typed ! is, where padding "
+            "is that. Comparing with the padding token does it.": (
                 lambda clip: (ids_of(clip, TWO) != clip.pad_token_id).long()
             ),
-            "The end token itself is missing. It closes the prompt and belongs to it.": (
-                mask_without_end
+            "You used the end of the first prompt for both. Each has its own.": (
+                lambda clip: (places(ids := ids_of(clip, TWO)) <= first_end(clip, ids)[:1]).long()
             ),
             "You went on to the last end token of a row. Padding uses that token, too.": (
                 lambda clip: right_mask(clip) * 0 + 1

@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 from ..tokens import tokenize
+from .compare import as_numbers
 from .kinds import Choice, Exercise
 
 END_OF_WORD = "</w>"
@@ -71,6 +72,31 @@ def longest_first(clip: Any, symbols: list[str]) -> list[int]:
     return found
 
 
+def listed(answer: Any) -> list[int] | None:
+    """The whole numbers of a list, or None if it is no such list."""
+    if answer is None or isinstance(answer, str | int | float):
+        return None
+    found = as_numbers(answer)
+    if found is None or found.dim() > 1 or found.is_floating_point() or found.is_complex():
+        return None
+    return [int(number) for number in found.reshape(-1)]
+
+
+def about_pieces(answer: Any, clip: Any) -> str | None:
+    """What is wrong with a list of ids of pieces; None if it is none."""
+    found, right = listed(answer), longest_first(clip, letters(GREEDY))
+    if found is None:
+        return None
+    known = {id_: token for token, id_ in vocabulary(clip).items()}
+    for place, (one, other) in enumerate(zip(found, right, strict=False), start=1):
+        if one != other:
+            piece = known.get(one, "no entry")
+            return f"Piece {place} of yours is {piece}: not the longest entry that fits there."
+    few = len(found) < len(right)
+    end = "but the word is not at its end." if few else "but the word has ended before the last."
+    return f"Your list has {len(found)} ids: the pieces fit as far as they go, {end}"
+
+
 # --- 7. what is lost -----------------------------------------------------------------------------
 
 LONG, COPIES = "chiaroscuro", 30
@@ -102,6 +128,20 @@ def end_of_typed(clip: Any) -> int:
     """The place of the end token in that row."""
     tokens = [token.removesuffix(END_OF_WORD) for token in pieces(clip, TYPED)]
     return 1 + sum(len(token) if set(token) == {"!"} else 1 for token in tokens)
+
+
+def about_places(answer: Any, clip: Any) -> str | None:
+    """What is wrong with a list of places; None if it is none."""
+    found, right, end = listed(answer), typed(clip), end_of_typed(clip)
+    if found is None:
+        return None
+    for place in found:
+        if place not in right:
+            inside = "padding" if end < place < clip.max_length else "no typed !"
+            return f"In place {place} stands {inside}."
+    if set(found) != set(right):
+        return f"In your {len(set(found))} places stands a typed !, but not only there."
+    return "Name each place once, from left to right."
 
 
 def typed_in_runs(clip: Any) -> list[int]:
@@ -155,8 +195,7 @@ EXERCISES = [
         wrong={
             "A": "Sensible: both pieces are in the list. But the rule never looks for long pieces.",
             "B": None,
-            "C": "Sensible: a book on models has that word on each page. But the list was made "
-            "from another kind of text.",
+            "C": "Sensible: many usual words are one token. Look at what was printed.",
         },
         hints=["Which pair is joined first? Is it one in the middle of the word?"],
     ),
@@ -213,6 +252,7 @@ answer = min(rank[pair] for pair in pairwise(symbols) if pair in rank)""",
                 lambda clip: len(longest_first(clip, letters(GREEDY)))
             ),
         },
+        says=about_pieces,
         hints=[
             "Write the word with its mark at the end, and try the whole, then one symbol less, and "
             "so on, until it is in `vocabulary`.",
@@ -295,6 +335,7 @@ answer = 30 * len(pieces("chiaroscuro", library)) - (clip.max_length - 2)""",
                 lambda clip: [int(place in typed(clip)) for place in range(clip.max_length)]
             ),
         },
+        says=about_places,
         hints=[
             "Which places hold the id of the padding token?",
             "And which of them stand before the first end token?",

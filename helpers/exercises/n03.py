@@ -22,7 +22,7 @@ def heart_length(clip: Any) -> int:
 REPLACED = 40  # place of the token that is replaced
 HIDDEN = 2  # place of red
 
-# --- 4. the test, mended -------------------------------------------------------------------------
+# --- 3. the test, mended -------------------------------------------------------------------------
 
 
 def rows(clip: Any, padding: str, mask: bool) -> Any:
@@ -193,7 +193,7 @@ answer = embed(clip, tokens_77, attention_mask=True).last_hidden_state""",
             "A": None,
             "B": "Sensible: the tokenizer returns one. Look at the line where the switch is off.",
         },
-        hints=["Look at what diffusers does with the mask if the configuration says nothing."],
+        hints=["What should a switch of that name do when it is off?"],
     ),
     Exercise(
         id="3.4",
