@@ -101,6 +101,14 @@ def test_mistakes_can_be_judged_everywhere(exercise: Exercise, every_clip, capsy
         assert "cannot be compared" not in heard
 
 
+def test_mistakes_of_4_6_are_told_apart_on_every_checkpoint(every_clip, capsys) -> None:
+    """They end within a thousandth of the right cosine, so what is missing to 1 is asked for."""
+    exercise = ALL["4.6"]
+    for sentence, wrong in exercise.mistakes.items():
+        heard = said(capsys, exercise.id, wrong(every_clip), clip=every_clip)
+        assert heard == f"{WRONG} {sentence}"
+
+
 @pytest.mark.parametrize("exercise", VALUES, ids=name)
 def test_an_unknown_mistake_is_wrong_as_well(exercise: Exercise, clip, capsys) -> None:
     right = torch.as_tensor(exercise.right(clip))
@@ -113,7 +121,9 @@ def test_an_unknown_mistake_is_wrong_as_well(exercise: Exercise, clip, capsys) -
     assert heard.startswith(f"{WRONG} Asked for is {exercise.asks}; the answer is numbers of shape")
 
 
-@pytest.mark.parametrize("exercise", [e for e in VALUES if e.id in ("2.4", "4.1", "5.2")], ids=name)
+@pytest.mark.parametrize(
+    "exercise", [e for e in VALUES if e.id in ("2.4", "4.1", "4.6", "5.2")], ids=name
+)
 def test_a_rounded_number_is_told_so(exercise: Exercise, clip, capsys) -> None:
     right = float(exercise.right(clip))
     for digits in (2, 3):
