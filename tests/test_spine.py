@@ -13,10 +13,12 @@ from nbformat import v4
 
 from tools.spine import (
     EXERCISE,
+    FRONT,
     HEADING,
     MARK,
     TAGS,
     borrowed,
+    front,
     map_cell,
     map_of,
     sections,
@@ -44,19 +46,25 @@ def complaints(notebook: Any) -> list[str]:
         elif abs(part.stated - part.minutes) > max(0.25 * part.minutes, 0.5) and part.minutes > 0.5:
             found.append(f"{part.title}: says {part.stated} minutes, takes {part.minutes:.1f}")
     found += unmarked(notebook)
-    if not any(part.tag == "core" for part in parts) or total(parts, "core") > CORE:
-        found.append(f"the core takes {total(parts, 'core')} minutes")
+    whole = [front(notebook), *parts]
+    if not any(part.tag == "core" for part in parts) or total(whole, "core") > CORE:
+        found.append(f"the core takes {total(whole, 'core')} minutes")
     cell = map_cell(notebook)
     if cell is None:
         return [*found, "no map"]
     says = [int(n) for n in re.findall(r"about (\d+)", cell.source)]
-    takes = [total(parts, "core"), total(parts)]
+    takes = [total(whole, "core"), total(whole)]
     if len(says) != 2 or any(abs(a - b) > 0.25 * b for a, b in zip(says, takes, strict=True)):
         found.append(f"the map says {says} minutes, it takes {takes}")
     rows = re.findall(r"\[((?:\\.|[^\]])+)\]\(#", cell.source)
-    titles = re.findall(r"\[((?:\\.|[^\]])+)\]\(#", map_of(parts))
+    titles = re.findall(r"\[((?:\\.|[^\]])+)\]\(#", map_of(notebook))
     if rows != titles:
         found.append("the map names other sections")
+    (first,) = re.findall(rf"\[{FRONT}\]\(#Set-up\) .*?\| (\d+) \|", cell.source) or ("0",)
+    if abs(int(first) - whole[0].minutes) > max(0.25 * whole[0].minutes, 0.5):
+        found.append(f"set-up: says {first} minutes, takes {whole[0].minutes:.1f}")
+    if not any(re.search(r"(?m)^## Set-up$", cell.source) for cell in whole[0].cells):
+        found.append("the map's first link leads nowhere")
     return found
 
 
@@ -119,8 +127,8 @@ def notebook() -> Any:
     hidden.metadata["jupyter"] = {"source_hidden": True}
     nb = v4.new_notebook()
     nb.cells = [
-        prose(500, "# Title"),
-        prose(500, "## Set-up"),
+        prose(400, "# Title"),
+        prose(398, "## Set-up"),
         prose(398, "## 1. Ids", "core"),
         prose(399, "### In detail"),
         prose(300, "### Exercise 1.1 · Count (3 minutes)"),
@@ -147,14 +155,18 @@ def test_minutes() -> None:
     ]
     assert [round(part.minutes, 1) for part in parts] == [4.0, 2.0, 5.0]
     assert (total(parts), total(parts, "core")) == (11, 4)
+    assert (front(notebook()).title, round(front(notebook()).minutes, 1)) == (FRONT, 4.0)
 
 
 def test_what_is_written() -> None:
     nb = notebook()
     assert nb.cells[1]["id"] == "01-contents"
     lines = nb.cells[1].source.split("\n")
-    assert lines[4] == "| [1. Ids](#1.-Ids-%C2%B7-core-%C2%B7-4-min) | **core** | 4 | + 3 |"
-    assert lines[6].startswith(
+    assert lines[0].startswith("**What is in it.** The core takes about 8 minutes")
+    assert "everything takes about 15." in lines[0]
+    assert lines[4] == "| [before section 1: set-up](#Set-up) | **core** | 4 |  |"
+    assert lines[5] == "| [1. Ids](#1.-Ids-%C2%B7-core-%C2%B7-4-min) | **core** | 4 | + 3 |"
+    assert lines[7].startswith(
         r"| [2. A \| `table`](#2.-A-%7C-table-%C2%B7-going-deeper-%C2%B7-5-min)"
     )
     assert nb.cells[3].source.startswith("## 1. Ids · core · 4 min\n")
@@ -189,6 +201,10 @@ def longer(nb: Any) -> None:
     nb.cells[4].source += " word" * 400
 
 
+def longer_set_up(nb: Any) -> None:
+    nb.cells[2].source += " word" * 400
+
+
 def slower(nb: Any) -> None:
     nb.cells[11].metadata["seconds"] = 200
 
@@ -203,12 +219,15 @@ def no_map(nb: Any) -> None:
         edit(3, "4 min", "6 min"),
         edit(3, "core", "going deeper"),
         edit(3, " · core · 4 min", ""),
-        edit(1, "about 4 minutes", "about 6 minutes"),
+        edit(1, "about 8 minutes", "about 11 minutes"),
+        edit(1, "set-up](#Set-up) | **core** | 4", "set-up](#Set-up) | **core** | 6"),
+        edit(2, "## Set-up", "## Set up"),
         edit(1, "[1. Ids]", "[1. Id]"),
         no_tag,
         no_mark_behind,
         too_long,
         longer,
+        longer_set_up,
         slower,
         no_map,
     ],

@@ -5,8 +5,9 @@ python tools/spine.py --run notebooks/01*.ipynb  # runs it, too, to measure the 
 
 A section says what it is by a tag, ``core`` or ``deeper``, of the cell that begins with its
 heading; a subsection without a tag goes with its section. The minutes are those of reading (200
-words a minute), of code (5 seconds a line) and of running. Exercises are not counted in: each says
-its own.
+words a minute), of code (5 seconds a line) and of running. What stands before the first section,
+title and set-up, is a row of the map and is counted with the core. Exercises are not counted in:
+each says its own.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ WORDS_A_MINUTE, SECONDS_A_LINE = 200, 5
 TAGS = {"core": "core", "deeper": "going deeper"}
 HEADING = re.compile(r"(#{2,3}) +([^\n]+)")
 MARK = re.compile(r" · (core|going deeper) · (\d+) min$")
+FRONT = "before section 1: set-up"
 EXERCISE = re.compile(r"### +Exercise .*?\((\d+) minutes?\)")
 UNREAD = re.compile(r"!\[[^\]]*\]\([^)]*\)|\]\([^)]*\)|[|#*>`-]")  # pictures, addresses, markup
 
@@ -100,6 +102,18 @@ def sections(notebook: Any) -> list[Section]:
     return found
 
 
+def front(notebook: Any) -> Section:
+    """What stands before the first section: title and set-up, without the map. Everybody needs it."""
+    parts = sections(notebook)
+    before = Section(notebook.cells[0], 2, FRONT, "core")
+    for cell in notebook.cells:
+        if parts and cell is parts[0].head:
+            break
+        if cell is not map_cell(notebook):
+            before.cells.append(cell)
+    return before
+
+
 def total(parts: list[Section], tag: str | None = None) -> int:
     """Minutes of all that have the tag, as the map says them."""
     return round(sum(part.minutes for part in parts if tag in (None, part.tag)))
@@ -145,14 +159,17 @@ def borrowed(notebook: Any) -> list[str]:
     return found
 
 
-def map_of(parts: list[Section]) -> str:
+def map_of(notebook: Any) -> str:
     """The table at the top: links, what is core, minutes."""
+    before, parts = front(notebook), sections(notebook)
+    core, everything = total([before, *parts], "core"), total([before, *parts])
     rows = [
-        f"**What is in it.** The core takes about {total(parts, 'core')} minutes to read and run, "
-        f"and stands on its own; everything takes about {total(parts)}. The exercises come on top.",
+        f"**What is in it.** The core takes about {core} minutes to read and run, set-up included, "
+        f"and stands on its own; everything takes about {everything}. The exercises come on top.",
         "",
         "| section | | minutes | exercises |",
         "|:---|:---|---:|---:|",
+        f"| [{FRONT}](#Set-up) | **core** | {max(1, round(before.minutes))} |  |",
     ]
     for part in parts:
         link = quote(part.marked.replace(" ", "-").replace("`", ""), safe="")  # as Jupyter has it
@@ -182,7 +199,7 @@ def write(notebook: Any) -> None:
         number = str(notebook.cells[0].get("id", "")).split("-")[0]
         cell = nbformat.v4.new_markdown_cell(id=f"{number}-contents")
         notebook.cells.insert(1, cell)
-    cell.source = map_of(parts)
+    cell.source = map_of(notebook)
 
 
 def measure(notebook: Any, folder: Path) -> None:
@@ -215,7 +232,7 @@ def main() -> None:
             measure(notebook, path.parent)
         write(notebook)
         nbformat.write(notebook, path)
-        parts = sections(notebook)
+        parts = [front(notebook), *sections(notebook)]
         print(f"{path.name}: core {total(parts, 'core')} minutes, all {total(parts)}")
 
 
