@@ -121,9 +121,7 @@ def test_an_unknown_mistake_is_wrong_as_well(exercise: Exercise, clip, capsys) -
     assert heard.startswith(f"{WRONG} Asked for is {exercise.asks}; the answer is numbers of shape")
 
 
-@pytest.mark.parametrize(
-    "exercise", [e for e in VALUES if e.id in ("2.4", "4.1", "4.6", "5.2")], ids=name
-)
+@pytest.mark.parametrize("exercise", [e for e in VALUES if e.id in ("2.4", "4.1", "5.2")], ids=name)
 def test_a_rounded_number_is_told_so(exercise: Exercise, clip, capsys) -> None:
     right = float(exercise.right(clip))
     for digits in (2, 3):

@@ -103,7 +103,7 @@ def sections(notebook: Any) -> list[Section]:
 
 
 def front(notebook: Any) -> Section:
-    """What stands before the first section: title and set-up, without the map. Everybody needs it."""
+    """What stands before the first section, but for the map: title and set-up."""
     parts = sections(notebook)
     before = Section(notebook.cells[0], 2, FRONT, "core")
     for cell in notebook.cells:
