@@ -101,6 +101,14 @@ def test_mistakes_can_be_judged_everywhere(exercise: Exercise, every_clip, capsy
         assert "cannot be compared" not in heard
 
 
+def test_mistakes_of_4_6_are_told_apart_on_every_checkpoint(every_clip, capsys) -> None:
+    """They end within a thousandth of the right cosine, so what is missing to 1 is asked for."""
+    exercise = ALL["4.6"]
+    for sentence, wrong in exercise.mistakes.items():
+        heard = said(capsys, exercise.id, wrong(every_clip), clip=every_clip)
+        assert heard == f"{WRONG} {sentence}"
+
+
 @pytest.mark.parametrize("exercise", VALUES, ids=name)
 def test_an_unknown_mistake_is_wrong_as_well(exercise: Exercise, clip, capsys) -> None:
     right = torch.as_tensor(exercise.right(clip))

@@ -6,7 +6,15 @@ import math
 from functools import cache, lru_cache
 from typing import Any
 
-from ..arithmetic import analogy, cosine_similarity, nearest, normalize, remove_direction, subtract
+from ..arithmetic import (
+    add,
+    analogy,
+    cosine_similarity,
+    nearest,
+    normalize,
+    remove_direction,
+    subtract,
+)
 from ..artwork import load_artwork
 from ..embeddings import embed
 from ..tokens import tokenize
@@ -119,14 +127,28 @@ def by_row(a: Any, b: Any) -> Any:
     return (normalize(a) * normalize(b)).sum(-1)
 
 
-def likeness(
+def missing(
     clip: Any, men: Any = remove_direction, women: Any = remove_direction, compare: Any = by_row
 ) -> Any:
-    """The mean cosine of man X and woman X, after something was done to each with ``female``."""
+    """1 - the mean cosine of man X and woman X, after something was done to each of them.
+
+    What is done to them is a function of the vectors and of ``female``. (Asked for is 1 - the
+    cosine because several mistakes end within a thousandth of the right cosine.)
+    """
     one, other = normalize(people(clip, "man")), normalize(people(clip, "woman"))
     female = (other - one)[::2].mean(0)
     one, other = men(one, female), women(other, female)
-    return compare(one, other).mean()
+    return 1 - compare(one, other).mean()
+
+
+def dots(a: Any, b: Any) -> Any:
+    """The dot product of the first of each, of the second, and so on."""
+    return (a * b).sum(-1)
+
+
+def long_part(vectors: Any, direction: Any) -> Any:
+    """Takes out the part along a direction, as if that were 1 long."""
+    return vectors - (vectors @ direction)[:, None] * direction
 
 
 def untouched(a: Any, direction: Any) -> Any:
@@ -356,33 +378,46 @@ answer = sum(people[i] == f"woman {job}" for i, job in zip(found, jobs, strict=T
     ),
     Exercise(
         id="4.6",
-        asks="one number",
-        right=likeness,
-        why="The nearer to 1, the more of the difference between a man X and a woman X lay along "
-        "this one direction.",
+        asks="one number, what is missing to a cosine of 1",
+        right=missing,
+        why="The less is missing, the more of the difference between a man X and a woman X lay "
+        "along this one direction.",
         mistakes={
-            "That is the mean before anything was removed.": (
-                lambda clip: likeness(clip, untouched, untouched)
+            "That is the mean cosine. Asked for is what is missing to 1.": (
+                lambda clip: 1 - missing(clip)
+            ),
+            "That is what was missing before anything was removed.": (
+                lambda clip: missing(clip, untouched, untouched)
             ),
             "You removed it from the men only.": (
-                lambda clip: likeness(clip, remove_direction, untouched)
+                lambda clip: missing(clip, remove_direction, untouched)
             ),
             "You removed it from the women only.": (
-                lambda clip: likeness(clip, untouched, remove_direction)
+                lambda clip: missing(clip, untouched, remove_direction)
             ),
             "You subtracted the direction from both. That moves them, and leaves what differs.": (
-                lambda clip: likeness(clip, subtract, subtract)
+                lambda clip: missing(clip, subtract, subtract)
+            ),
+            "You added the direction to the men. That takes each near his woman, and removes "
+            "nothing.": lambda clip: missing(clip, add, untouched),
+            "You subtracted the direction from the women. Take only as much of it as each vector "
+            "has, and from the men as well.": lambda clip: missing(clip, untouched, subtract),
+            "The direction is not 1 long here, so the part along it came out in the wrong "
+            "size.": lambda clip: missing(clip, long_part, long_part),
+            "These are dot products. What is left of a vector is shorter than 1.": (
+                lambda clip: missing(clip, compare=dots)
             ),
             "You compared every man with every woman. Compare each with the one of the same job.": (
-                lambda clip: likeness(clip, compare=cosine_similarity)
+                lambda clip: missing(clip, compare=cosine_similarity)
             ),
         },
         hints=[
             "`remove_direction` takes all of `men` at once.",
             "Do it to `men` and to `women`, and then compare row by row: `cosines_of(a, b)`.",
-            "`.mean()` of that.",
+            "`.mean()` of that, and the difference from 1.",
         ],
         solution="""\
-answer = cosines_of(remove_direction(men, female), remove_direction(women, female)).mean()""",
+one, other = remove_direction(men, female), remove_direction(women, female)
+answer = 1 - cosines_of(one, other).mean()""",
     ),
 ]

@@ -137,11 +137,11 @@ EXERCISES = [
         why="As in text, something has to stand for the whole: there it is the end token, here a "
         "row that stands before the patches and belongs to none of them.",
         wrong={
-            "A": "Nearly. One row stands for no patch; the text above names it.",
+            "A": "Nearly. One row stands for no patch; the text below names it.",
             "B": None,
             "C": "That many rows has a text. How many patches has a picture?",
         },
-        hints=["What stands before the patches?"],
+        hints=["In a text, one row stands for the whole of it. Which could do that for a picture?"],
     ),
     Exercise(
         id="5.1",
@@ -249,17 +249,6 @@ rows = -scores.log_softmax(dim=1).diagonal().mean()
 columns = -scores.log_softmax(dim=0).diagonal().mean()
 answer = (rows + columns) / 2""",
     ),
-    Choice(
-        id="5.c",
-        right="A",
-        why="The order of pairs means nothing. All that counts is who belongs to whom.",
-        wrong={
-            "A": None,
-            "B": "It would, if the captions were dealt out anew. Here each keeps its picture.",
-            "C": "Being sure and wrong does that. Here each picture keeps its caption.",
-        },
-        hints=["Draw a table of two pairs, and the same with the pairs exchanged."],
-    ),
     Exercise(
         id="5.4",
         asks="one whole number, a power of two",
@@ -288,6 +277,17 @@ answer = (rows + columns) / 2""",
         solution="""\
 factors = [2**k for k in range(9)]
 answer = min(factors, key=lambda factor: contrastive_loss(tenth, factor).item())""",
+    ),
+    Choice(
+        id="5.c",
+        right="A",
+        why="The order of pairs means nothing. All that counts is who belongs to whom.",
+        wrong={
+            "A": None,
+            "B": "It would, if the captions were dealt out anew. Here each keeps its picture.",
+            "C": "Being sure and wrong does that. Here each picture keeps its caption.",
+        },
+        hints=["Draw a table of two pairs, and the same with the pairs exchanged."],
     ),
     Exercise(
         id="5.5",
