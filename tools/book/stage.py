@@ -1,0 +1,173 @@
+"""Copy what the book is made of into a folder for Sphinx, with links and pictures that it understands.
+
+The tree stays as it is, so relative links between pages hold. What is changed on the way:
+
+- a drawing that a notebook carries as an attachment becomes the vector file it was drawn from;
+- the alt text of a figure moves to where myst-nb looks for it;
+- an anchor in JupyterLab's spelling becomes one in MyST's;
+- a link to source code leads to a page that shows it; one to a folder, to its README.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+ROOT = Path(__file__).resolve().parents[2]
+HERE = Path(__file__).resolve().parent
+
+PAGES = (
+    "README.md",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "docs/*.md",
+    "docs/drawings/README.md",
+    "training/README.md",
+    "helpers/models/*/README.md",
+    "notebooks/*.ipynb",
+)
+PICTURES = ("docs/drawings/*.svg", "helpers/models/*/*.webp")
+LINK = re.compile(r"(?<!!)\[([^\]\[]*(?:\[[^\]]*\][^\]\[]*)*)\]\(([^)\s]+)\)")
+ATTACHMENT = re.compile(r"\(attachment:([\w-]+)\.png\)")
+CODE = re.compile(r"(?ms)^(```|~~~).*?^\1|`[^`\n]+`")
+PLAYGROUND = """# The playground
+
+<p><a href="playground/index.html">Open the playground</a>: type any prompt and see its tokens, rows, nearest
+emoji and a picture. All of it is computed in your browser; nothing is sent anywhere.</p>
+"""
+LANGUAGES = {".py": "python", ".toml": "toml", ".json": "json", ".js": "javascript"}
+
+
+def slug(text: str) -> str:
+    """The anchor that MyST gives to a heading, from the heading or from JupyterLab's anchor."""
+    return re.sub(r"[^\w\- ]", "", text.lower()).replace(" ", "-")
+
+
+def without_code(text: str, change: Any) -> str:
+    """``change`` applied to what stands outside code, which is left as it is."""
+    # a link's text may hold code, so code is hidden, not cut out
+    kept: list[str] = []
+
+    def hide(match: re.Match[str]) -> str:
+        kept.append(match[0])
+        return f"\0{len(kept) - 1}\0"
+
+    return re.sub(r"\0(\d+)\0", lambda m: kept[int(m[1])], change(CODE.sub(hide, text)))
+
+
+class Links:
+    """Where links of a page lead in the book; remembers which source files are wanted."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.pages = {p.resolve() for pattern in PAGES for p in root.glob(pattern)}
+        self.sources: set[Path] = set()
+
+    def target(self, page: Path, link: str) -> str:
+        """The link as it has to stand in the staged page. What lies outside stays as it is."""
+        if re.match(r"[a-z]+:", link):
+            return link
+        name, _, anchor = link.partition("#")
+        anchor = f"#{slug(unquote(anchor))}" if anchor else ""
+        if not name:
+            return anchor
+        file = (page.parent / unquote(name)).resolve()
+        if file.is_dir() and file / "README.md" in self.pages:
+            return f"{name.rstrip('/')}/README.md{anchor}"
+        if file in self.pages or file.suffix in {".webp", ".svg"}:
+            return name + anchor
+        if not file.is_file():
+            raise FileNotFoundError(f"{page.relative_to(self.root)} links to {link}: not there")
+        self.sources.add(file)
+        return f"{name}.md"
+
+    def text(self, page: Path, text: str) -> str:
+        """Markdown with its links changed."""
+
+        def link(match: re.Match[str]) -> str:
+            words, target = match[1], match[2]
+            if target.endswith(".html") and "://" not in target:  # a page of its own, copied as it is
+                return f'<a href="{target}">{words}</a>'
+            return f"[{words}]({self.target(page, target)})"
+
+        return without_code(text, lambda plain: LINK.sub(link, plain))
+
+
+def figures_apart(cell: dict[str, Any]) -> list[dict[str, Any]]:
+    """The cell, or a cell for each of its figures: myst-nb has room for one alt text a cell."""
+    cells, current = [], {**cell, "outputs": []}
+    for output in cell["outputs"]:
+        if "image/png" in output.get("data", {}):
+            if "mystnb" in current["metadata"]:
+                cells.append(current)
+                current = {**cell, "source": "# the next figure", "outputs": [], "id": f"{cell['id']}-{len(cells)}"}
+                current["metadata"] = {"tags": ["remove-input"]}
+            alt = output["metadata"]["image/png"]["alt"]
+            current["metadata"] = {**current["metadata"], "mystnb": {"image": {"alt": alt}}}
+        current["outputs"].append(output)
+    return [*cells, current]
+
+
+def notebook(page: Path, links: Links) -> str:
+    """The JSON of a notebook for myst-nb."""
+    book = json.loads(page.read_text(encoding="utf-8"))
+    depth = "../" * (len(page.relative_to(links.root).parts) - 1)
+    cells: list[dict[str, Any]] = []
+    for cell in book["cells"]:
+        if cell["cell_type"] == "code":
+            cells += figures_apart(cell)
+            continue
+        text = links.text(page, "".join(cell["source"]))
+        cell["source"] = ATTACHMENT.sub(rf"({depth}docs/drawings/\1.svg)", text)
+        cell.pop("attachments", None)
+        cells.append(cell)
+    book["cells"] = cells
+    return json.dumps(book, ensure_ascii=False)
+
+
+def source_page(file: Path, root: Path) -> str:
+    """A page that shows a file."""
+    language = LANGUAGES.get(file.suffix, "text")
+    name = file.relative_to(root).as_posix()
+    return (
+        f"---\norphan: true\n---\n\n# `{name}`\n\n"
+        f"```{{literalinclude}} {file.name}\n:language: {language}\n:linenos:\n```\n"
+    )
+
+
+def stage(target: Path, root: Path = ROOT) -> None:
+    """Write the sources of the book to an empty ``target``."""
+    shutil.rmtree(target, ignore_errors=True)
+    links = Links(root)
+
+    def write(name: Path, text: str) -> None:
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        (target / name).write_text(text, encoding="utf-8")
+
+    for page in sorted(links.pages):
+        notebooks = page.suffix == ".ipynb"
+        text = notebook(page, links) if notebooks else links.text(page, page.read_text("utf-8"))
+        write(page.relative_to(root), text)
+    for file in sorted(links.sources):
+        name = file.relative_to(root)
+        write(name, file.read_text(encoding="utf-8"))
+        write(name.with_name(name.name + ".md"), source_page(file, root))
+    for picture in (p for pattern in PICTURES for p in root.glob(pattern)):
+        copy = target / picture.relative_to(root)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(picture, copy)
+    for name in ("index.md", "conf.py", "book.css", "book.js"):
+        shutil.copyfile(HERE / name, target / name)
+    shutil.copyfile(root / "pyproject.toml", target / "pyproject.toml")
+    # pages of their own, put into the book as they are
+    extra = target / "extra"
+    (extra / "docs").mkdir(parents=True)
+    shutil.copyfile(root / "docs/cheatsheet.html", extra / "docs/cheatsheet.html")
+    playground = root / "build/playground"
+    if (playground / "index.html").exists():  # made by make playground
+        shutil.copytree(playground, extra / "playground")
+        write(Path("playground.md"), PLAYGROUND)
