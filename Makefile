@@ -16,7 +16,7 @@ PAGES := printf '%s\n' $(NOTEBOOKS) | TQDM_DISABLE=1 xargs -n 1 -P $(JOBS) \
 	$(BIN)/python -m nbconvert --log-level=INFO --execute --to html --template classic \
 	--ExecutePreprocessor.timeout=1800
 
-.PHONY: help notebooks geometries test lab stick lint format clean
+.PHONY: help notebooks book geometries test lab stick lint format clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ notebooks: $(READY) ## run every notebook; readable pages go to build/html
 	done
 	@echo "Done. Open the pages in build/html in a browser:"
 	@ls -1 build/html/*.html
+
+book: $(READY) ## the series as a site with search, from the stored outputs: build/book
+	$(BIN)/python tools/book/make.py build/book
 
 geometries: $(READY) ## the same on random weights in the true shapes of SD 1 and SD 2
 	for shape in sd1 sd2; do \
@@ -64,6 +67,7 @@ format: $(READY) ## put style and format right
 clean: ## delete what the other commands made
 	rm -rf $(VENV) build
 
+# Where there is a Chromium, the tests look at pages in it.
 # matplotlib is imported once so that no notebook has to build its list of fonts
 $(READY): requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else "Python 3.11 or newer is needed, and $(PYTHON) is %d.%d. If you have a newer one: make PYTHON=python3.12 ..." % v[:2])'
@@ -71,5 +75,7 @@ $(READY): requirements.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@! command -v chromium chromium-browser google-chrome >/dev/null || \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement tests/browser.txt
 	$(BIN)/python -c 'import matplotlib.font_manager'
 	@touch $@

@@ -348,7 +348,7 @@ def test_the_sheet_holds_all_it_shows() -> None:
 
 def test_the_code_of_the_sheet_runs() -> None:
     code = html.unescape(
-        re.search(r'<pre id="code">(.*?)</pre>', read("cheatsheet.html"), re.DOTALL)[1]
+        re.search(r'<pre id="code"[^>]*>(.*?)</pre>', read("cheatsheet.html"), re.DOTALL)[1]
     )
     names: dict[str, Any] = {}
     exec(compile(code, "cheatsheet", "exec"), names)

@@ -1,4 +1,4 @@
-"""What a built book must keep: links and anchors that lead somewhere, alt texts, no outside requests."""
+"""What a built book keeps: links and anchors lead somewhere, alt texts, no outside requests."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ class Page(HTMLParser):
     """The ids, links, fetched addresses and pictures without a description of one page."""
 
     def __init__(self, text: str) -> None:
+        """Read the page's HTML."""
         super().__init__()
         self.ids: set[str] = set()
         self.links: list[str] = []
@@ -58,7 +59,9 @@ def faults(folder: Path) -> list[str]:
                 file = file / "index.html"
             if not file.is_file():
                 found.append(f"{name}: link to {link}, which is not there")
-            elif parts.fragment and file in pages and unquote(parts.fragment) not in pages[file].ids:
+            elif (
+                parts.fragment and file in pages and unquote(parts.fragment) not in pages[file].ids
+            ):
                 found.append(f"{name}: link to {link}, an anchor that is not there")
     for style in folder.rglob("*.css"):
         text = style.read_text(encoding="utf-8")

@@ -33,6 +33,7 @@ html_js_files = ["book.js"]
 html_context = {"default_mode": "auto"}
 html_copy_source = False
 html_show_sourcelink = False
+html_show_search_summary = False  # a page from file:// may not fetch the others
 html_theme_options = {
     "use_download_button": False,
     "use_fullscreen_button": False,
@@ -46,4 +47,3 @@ html_theme_options = {
     if address
     else {}
 )  # fmt: skip
-

@@ -24,7 +24,7 @@ def main() -> int:
     try:
         from sphinx.cmd.build import build_main
     except ImportError:
-        print("Sphinx is not installed: make book, or pip install -r tools/book/requirements.txt")
+        print("Sphinx is not installed: make book, or pip install -r requirements.txt")
         return 2
     sources = folder.with_name(f"{folder.name}-sources")
     stage(sources)

@@ -1,4 +1,4 @@
-"""Copy what the book is made of into a folder for Sphinx, with links and pictures that it understands.
+"""Copy what the book is made of into a folder for Sphinx, in the way that it understands.
 
 The tree stays as it is, so relative links between pages hold. What is changed on the way:
 
@@ -36,8 +36,9 @@ ATTACHMENT = re.compile(r"\(attachment:([\w-]+)\.png\)")
 CODE = re.compile(r"(?ms)^(```|~~~).*?^\1|`[^`\n]+`")
 PLAYGROUND = """# The playground
 
-<p><a href="playground/index.html">Open the playground</a>: type any prompt and see its tokens, rows, nearest
-emoji and a picture. All of it is computed in your browser; nothing is sent anywhere.</p>
+<p><a href="playground/index.html">Open the playground</a>: type any prompt and see its tokens,
+rows, nearest emoji and a picture. All of it is computed in your browser; nothing is sent
+anywhere.</p>
 """
 LANGUAGES = {".py": "python", ".toml": "toml", ".json": "json", ".js": "javascript"}
 
@@ -63,6 +64,7 @@ class Links:
     """Where links of a page lead in the book; remembers which source files are wanted."""
 
     def __init__(self, root: Path) -> None:
+        """Of the repository at ``root``."""
         self.root = root
         self.pages = {p.resolve() for pattern in PAGES for p in root.glob(pattern)}
         self.sources: set[Path] = set()
@@ -90,7 +92,7 @@ class Links:
 
         def link(match: re.Match[str]) -> str:
             words, target = match[1], match[2]
-            if target.endswith(".html") and "://" not in target:  # a page of its own, copied as it is
+            if target.endswith(".html") and "://" not in target:  # a page of its own
                 return f'<a href="{target}">{words}</a>'
             return f"[{words}]({self.target(page, target)})"
 
@@ -104,8 +106,9 @@ def figures_apart(cell: dict[str, Any]) -> list[dict[str, Any]]:
         if "image/png" in output.get("data", {}):
             if "mystnb" in current["metadata"]:
                 cells.append(current)
-                current = {**cell, "source": "# the next figure", "outputs": [], "id": f"{cell['id']}-{len(cells)}"}
-                current["metadata"] = {"tags": ["remove-input"]}
+                # not empty: myst-nb leaves out a cell without source, and its output
+                more = {"source": "# the next figure", "metadata": {"tags": ["remove-input"]}}
+                current = {**cell, **more, "outputs": [], "id": f"{cell['id']}-{len(cells)}"}
             alt = output["metadata"]["image/png"]["alt"]
             current["metadata"] = {**current["metadata"], "mystnb": {"image": {"alt": alt}}}
         current["outputs"].append(output)
