@@ -727,12 +727,12 @@ def waste() -> Drawing:
         "a red heart",
         "a small brown dog with a blue ball",
         "a photo of a cat",
-        "a painting of a busy market with apples, pears, plums, grapes, lemons, melons, and a small "
-        "sleeping cat on an old red chair under the table",
+        "a painting of a busy market with apples, pears, plums, grapes, lemons, melons, and a "
+        "small sleeping cat on an old red chair under the table",
         "the sea at night",
         "a blue circle",
-        "a bowl of soup with carrots, onions, potatoes and beans, and a piece of bread beside it on "
-        "a wooden table",
+        "a bowl of soup with carrots, onions, potatoes and beans, and a piece of bread beside it "
+        "on a wooden table",
         "a fox",
     ]
     room = len(tokens(prompts[0]))
@@ -780,7 +780,7 @@ def tree() -> Drawing:
     """Ten prompts as a tree."""
     prompts = ["a cat", "a cat asleep", "a cat on a mat", "a dog", "a dog asleep", "a dog on a mat",
                "a red car", "a red heart", "the sea", "the sea at night"]  # fmt: skip
-    paths = [tuple(["start", *pieces(prompt), "end"]) for prompt in prompts]
+    paths = [("start", *pieces(prompt), "end") for prompt in prompts]
     nodes = sorted({path[: i + 1] for path in paths for i in range(len(path))})
     ends = sorted(paths, key=lambda path: path[:-1])  # an end before what goes on
     alone, room = sum(map(len, paths)), len(tokens(prompts[0]))
