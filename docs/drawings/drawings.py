@@ -50,7 +50,7 @@ STAGES = [
     ("Outputs", "all rows, or one vector"),
     ("Draw", "U-Net and VAE"),
 ]
-HERE = {1: (1, 1), 2: (2, 4), 3: (3, 3), 4: (4, 4), 5: (4, 4), 6: (5, 5)}
+HERE = {1: (1, 1), 2: (2, 4), 3: (3, 3), 4: (4, 4), 5: (4, 4), 6: (5, 5), 7: (1, 4)}
 
 
 @drawing("way")
@@ -60,6 +60,7 @@ HERE = {1: (1, 1), 2: (2, 4), 3: (3, 3), 4: (4, 4), 5: (4, 4), 6: (5, 5)}
 @drawing("way-4", 4)
 @drawing("way-5", 5)
 @drawing("way-6", 6)
+@drawing("way-7", 7)
 def way(notebook: int = 0) -> Drawing:
     """From prompt to picture; the stages of a notebook are marked."""
     alt = """The way from a prompt to a picture, in five stages: tokenize into 77 ids; look up 77
@@ -716,4 +717,100 @@ def towers() -> Drawing:
     d.text(320, 250, "one matrix", size=SMALL)
     d.box(258, 290, 124, 50, "cosine", fill=YELLOW, bold=True)
     d.text(320, 398, "projected: the same width, made to be compared", size=SMALL)
+    return d
+
+
+@drawing("waste")
+def waste() -> Drawing:
+    """What is computed for eight prompts, in three ways."""
+    prompts = [
+        "a red heart",
+        "a small brown dog with a blue ball",
+        "a photo of a cat",
+        "a painting of a busy market with apples, pears, plums, grapes, lemons, melons, and a "
+        "small sleeping cat on an old red chair under the table",
+        "the sea at night",
+        "a blue circle",
+        "a bowl of soup with carrots, onions, potatoes and beans, and a piece of bread beside it "
+        "on a wooden table",
+        "a fox",
+    ]
+    room = len(tokens(prompts[0]))
+    lengths = [len(pieces(prompt)) + 2 for prompt in prompts]
+    half = len(prompts) // 2
+
+    def cut(order):
+        """To the longest of each half."""
+        return [max(order[i - i % half : i - i % half + half]) for i in range(len(order))]
+
+    ways = [
+        ("to 77", lengths, [room] * len(lengths)),
+        ("each four to their longest", lengths, cut(lengths)),
+        ("sorted first", sorted(lengths), cut(sorted(lengths))),
+    ]
+    sums = [sum(wide) for _, _, wide in ways]
+    alt = f"""What the text encoder computes for {len(prompts)} prompts of {min(lengths)} to
+        {max(lengths)} tokens, a bar for each. Filled up to {room}: {sums[0]} rows, of which
+        {sum(lengths)} are text and all others padding, drawn hatched. Each four filled up to
+        their longest: {sums[1]} rows. Sorted by length before that: {sums[2]}, as the long
+        prompts then stand together."""
+    left, pitch, bar, unit = 14, 17, 14, 7.9
+    high = 34 + len(prompts) * pitch + 18
+    d = Drawing("Padding is computed, too", alt, 3 * high + 34)
+    for i, (name, real, wide) in enumerate(ways):
+        y = 6 + i * high
+        d.text(left, y + 12, name, anchor="start", bold=True)
+        d.text(left + room * unit, y + 12, f"{sums[i]} rows", anchor="end", bold=True)
+        for j, (text, all_) in enumerate(zip(real, wide, strict=True)):
+            at = y + 30 + j * pitch + (6 if j >= half and i else 0)
+            d.box(left, at, text * unit, bar, fill=BLUE, pale=1, round=0, line=1)
+            if all_ > text:
+                d.box(left + text * unit, at, (all_ - text) * unit, bar, fill=ORANGE, round=0,
+                      line=1, hatch=True)  # fmt: skip
+    y = 3 * high + 4
+    d.box(left, y, 24, 20, fill=BLUE, pale=1, round=0, line=1)
+    d.text(left + 34, y + 10, f"text: {sum(lengths)} rows", anchor="start", size=SMALL)
+    d.box(left + 240, y, 24, 20, fill=ORANGE, round=0, line=1, hatch=True)
+    d.text(left + 274, y + 10, "padding", anchor="start", size=SMALL)
+    return d
+
+
+@drawing("tree")
+def tree() -> Drawing:
+    """Ten prompts as a tree."""
+    prompts = ["a cat", "a cat asleep", "a cat on a mat", "a dog", "a dog asleep", "a dog on a mat",
+               "a red car", "a red heart", "the sea", "the sea at night"]  # fmt: skip
+    paths = [("start", *pieces(prompt), "end") for prompt in prompts]
+    nodes = sorted({path[: i + 1] for path in paths for i in range(len(path))})
+    ends = sorted(paths, key=lambda path: path[:-1])  # an end before what goes on
+    alone, room = sum(map(len, paths)), len(tokens(prompts[0]))
+    alt = f"""{len(prompts)} prompts as a tree, from start on the left to an end for each on the
+        right: {", ".join(prompts)}. What begins alike is one node, so that there are {len(nodes)}
+        nodes; one prompt at a time they are {alone} tokens, and filled up {room * len(prompts)}
+        rows. A node looks at itself and at its ancestors, marked for the end of a cat asleep:
+        start, a, cat, asleep, end."""
+    left, top, w, h, across, down = 10, 40, 76, 34, 90.5, 44
+    marked = next(path for path in paths if path[:-1] == ("start", "a", "cat", "asleep"))
+    at = {}
+    for row, path in enumerate(ends):
+        for i in range(len(path)):
+            at.setdefault(path[: i + 1], (left + i * across, top + row * down))
+    d = Drawing("Ten prompts as a tree", alt, top + len(prompts) * down + 60)
+    d.text(left, 18, f"{len(prompts)} prompts, {len(nodes)} nodes", anchor="start", bold=True)
+    d.text(WIDTH - 10, 18, "position = depth", anchor="end", size=SMALL)
+    for node, (x, y) in at.items():
+        if len(node) > 1:
+            px, py = at[node[:-1]]
+            seen = marked[: len(node)] == node
+            corner = [(px + w + 7, py + h / 2), (px + w + 7, y + h / 2)] if py != y else []
+            d.line((px + w, py + h / 2), *corner, (x, y + h / 2), line=6 if seen else 2.5)
+    for node, (x, y) in at.items():
+        seen = marked[: len(node)] == node
+        d.box(x, y, w, h, node[-1], fill=ORANGE if seen else fill_of(node[-1]), bold=seen,
+              line=4 if seen else 2, size=SMALL)  # fmt: skip
+    y = top + len(prompts) * down + 6
+    d.text(left, y + 10, f"alone: {alone} tokens; filled up to {room}: {room * len(prompts)} rows",
+           anchor="start", size=SMALL)  # fmt: skip
+    d.text(left, y + 36, "thick: what the end of “a cat asleep” looks at", anchor="start",
+           size=SMALL)  # fmt: skip
     return d
