@@ -33,10 +33,13 @@ a child asleep beside a {0}|someone left a {0} under the {1}|a robot repairing a
 there is a {0} between a {1} and a wall|three {0} pictures hanging above the {1}
 a {0} that looks like a {1}|a tiny {0} inside a huge {1}|a poster of a {0}|{0}|a {1}, no {0}\
 """.replace("\n", "|").split("|")
-STYLES = "a watercolor of |an oil painting of |a photograph of |a cartoon of |a close-up of ".split(
-    "|"
-)
-COLORS = "red orange yellow green blue purple white black golden silver striped wooden".split()
+STYLES = [
+    f"{kind} of " for kind in ("a watercolor", "an oil painting", "a photograph", "a close-up")
+]
+COLORS = [
+    *("red", "orange", "yellow", "green", "blue", "purple", "white", "black"),
+    *("golden", "silver", "striped", "wooden"),
+]
 PLACES = """\
 in the snow|on a beach at sunset|in front of a window|at night|in the rain|on a kitchen table
 beside a busy street|in an empty room|under a tree|on the moon|in a crowded market
@@ -93,10 +96,11 @@ def classes(n: int) -> list[str]:
     return [template.format(name) for template, name in product(templates, chosen)][:n]
 
 
-def of_file(path: Path) -> list[str]:
-    """A prompt a line; of a .tsv file the first column without its header."""
+def of_file(path: Path, n: int | None = None) -> list[str]:
+    """A prompt a line, n of them by lot; of a .tsv file the first column without its header."""
     found = path.read_text(encoding="utf-8").splitlines()
-    return [line.split("\t")[0] for line in found[1:]] if path.suffix == ".tsv" else found
+    found = [line.split("\t")[0] for line in found[1:]] if path.suffix == ".tsv" else found
+    return found if n is None else Random(3).sample(found, min(n, len(found)))
 
 
 FILES = {"short": short, "long": long, "classes": classes}

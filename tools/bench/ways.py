@@ -22,7 +22,7 @@ TREE = "embed(rows=False)"
 BATCH = 32  # of all but ours: the default of sentence-transformers, and usual elsewhere
 
 
-class Skipped(Exception):
+class MissingError(Exception):
     """Why a way is not measured."""
 
 
@@ -59,9 +59,7 @@ def of_transformers(folder: Path, device: str) -> dict[str, Way]:
         def run(texts: list[str]) -> Tensor:
             return torch.cat(
                 [
-                    vectors(
-                        tokenizer(part, padding=padding, truncation=True, return_tensors="pt")
-                    )
+                    vectors(tokenizer(part, padding=padding, truncation=True, return_tensors="pt"))
                     for part in parts(texts)
                 ]
             )
@@ -96,7 +94,7 @@ def of_sentence_transformers(folder: Path, device: str) -> dict[str, Way]:
         from sentence_transformers import SentenceTransformer
         from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
     except ImportError as error:
-        raise Skipped(f"not installed ({error.name})") from None
+        raise MissingError(f"not installed ({error.name})") from None
 
     dtype = torch.float16 if device == "cuda" else torch.float32  # or it takes that of the file
     first = Transformer(str(folder), model_kwargs={"dtype": dtype})
@@ -117,7 +115,7 @@ def of_open_clip(folder: Path, device: str) -> dict[str, Way]:
         import open_clip
         from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
     except ImportError as error:
-        raise Skipped(f"not installed ({error.name})") from None
+        raise MissingError(f"not installed ({error.name})") from None
 
     clip = load_clip(folder, device="cpu")
     config, weights = clip.text_config, clip.inner.state_dict()
@@ -163,9 +161,7 @@ def of_open_clip(folder: Path, device: str) -> dict[str, Way]:
 
     @torch.inference_mode()
     def run(texts: list[str]) -> Tensor:
-        return torch.cat(
-            [model.encode_text(tokenizer(part).to(device)) for part in parts(texts)]
-        )
+        return torch.cat([model.encode_text(tokenizer(part).to(device)) for part in parts(texts)])
 
     return {"open_clip": run}
 
@@ -187,6 +183,6 @@ def ways(folder: Path, device: str) -> tuple[dict[str, Way], dict[str, str]]:
     }.items():
         try:
             found |= make(folder, device)
-        except Skipped as why:
+        except MissingError as why:
             skipped[name] = str(why)
     return found, skipped
