@@ -12,11 +12,12 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from tqdm import tqdm
 
-from helpers import clean, load_clip, tokenize, tree
+from helpers import clean, embed, load_clip, tokenize, tree
 
 from .prompts import ROOT, short
 from .ways import TREE, USUAL, ways
@@ -106,14 +107,15 @@ def products(folder: Path, texts: list[str], device: str) -> dict[str, float]:
     config = clip.text_config
     d, hidden, layers = config.hidden_size, config.intermediate_size, config.num_hidden_layers
     tokens = tokenize(clip, texts)
-    length = tokens["attention_mask"].sum(-1)
-    prompts, _ = tree.sort(tokens["input_ids"], length)
-    nodes = sum(len(part.token) for part in tree.trees(prompts, tree.NODES))
+    with patch.object(tree, "run", wraps=tree.run) as ran:
+        embed(clip, tokens, rows=False)
+    of_all = [part for call in ran.call_args_list for part in call.args[1]]
+    nodes, ends = sum(len(part.token) for part in of_all), sum(len(part.end) for part in of_all)
     row = 2 * (4 * d * d + 2 * d * hidden)  # query, key, value, output; the two of the MLP
     keys = 2 * 2 * d * d
-    last = nodes * keys + len(prompts) * (row - keys)  # for the ends alone
+    last = nodes * keys + ends * (row - keys)  # for the ends alone
     return {
-        "tokens": float(length.sum()) / len(texts),
+        "tokens": float(tokens["attention_mask"].sum()) / len(texts),
         "nodes": nodes / len(texts),
         USUAL: row * layers * 77 * len(texts),
         TREE: row * (layers - 1) * nodes + last,

@@ -117,7 +117,7 @@ class Run:
         return time.perf_counter() - self.started, most
 
     def killed(self, shards: int, pause: float) -> int | None:
-        """Kill it after so many shards and a pause; how many were there, or None if it had ended."""
+        """Kill it after so many shards and a pause; how many were there. None: it had ended."""
         with tqdm(total=self.of, desc=self.log.stem, unit="shard", delay=2) as bar:
             while self.shards() < shards and self.process.poll() is None:
                 self.show(bar)
