@@ -16,7 +16,7 @@ PAGES := printf '%s\n' $(NOTEBOOKS) | TQDM_DISABLE=1 xargs -n 1 -P $(JOBS) \
 	$(BIN)/python -m nbconvert --log-level=INFO --execute --to html --template classic \
 	--ExecutePreprocessor.timeout=1800
 
-.PHONY: help notebooks book geometries test lab stick lint format clean
+.PHONY: help notebooks book geometries test bench lab stick lint format clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,6 +48,16 @@ geometries: $(READY) ## the same on random weights in the true shapes of SD 1 an
 
 test: $(READY) lint ## check the code, the helpers and the stored output of every notebook
 	env -u CLIP_CHECKPOINT $(BIN)/python -m pytest
+
+# PARTS="million notebooks" takes an hour; without PARTS it is what takes minutes.
+BENCH := build/bench-venv
+bench: $(BENCH)/.ready ## measure beside other libraries; tables go to docs/speed.md
+	PYTHONPATH="$(CURDIR)" $(BENCH)/bin/python -m tools.bench $(PARTS)
+
+$(BENCH)/.ready: tools/bench/requirements.txt
+	$(PYTHON) -m venv $(BENCH)
+	$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	@touch $@
 
 lab: $(READY) ## open the notebooks in JupyterLab
 	$(ABSOLUTE) $(BIN)/python -m jupyterlab --LabApp.default_url=/lab/tree/notebooks

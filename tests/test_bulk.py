@@ -290,19 +290,19 @@ def test_out_of_memory_halves_the_tree(clip, tmp_path: Path, monkeypatch, capsys
     monkeypatch.setattr(helpers.tree, "NODES", 512)
     usual = helpers.tree.run
 
-    def small(inner, tree):
+    def small(inner, some):
         if helpers.tree.NODES > 128:
             raise torch.OutOfMemoryError
-        return usual(inner, tree)
+        return usual(inner, some)
 
     monkeypatch.setattr(helpers.tree, "run", small)
     run(written(tmp_path, ".txt", TEXTS), tmp_path / "out", "--dtype", "float32")
-    assert "trees of 128 nodes from here on" in capsys.readouterr().err
+    assert "128 nodes at once from here on" in capsys.readouterr().err
     found = np.load(tmp_path / "out/text_emb/text_emb_0.npy")
     assert np.allclose(found, embed(clip, TEXTS).text_embeds.numpy(), atol=1e-5)
     monkeypatch.setattr(helpers.tree, "NODES", 77)
     monkeypatch.setattr(
-        helpers.tree, "run", lambda inner, tree: (_ for _ in ()).throw(torch.OutOfMemoryError)
+        helpers.tree, "run", lambda inner, some: (_ for _ in ()).throw(torch.OutOfMemoryError)
     )
     with pytest.raises(ValueError, match="too little memory for one prompt"):
         run(written(tmp_path, ".txt", TEXTS), tmp_path / "other")

@@ -185,6 +185,29 @@ def test_shared_beginnings_fill_their_room_too() -> None:
     assert counts == [43, 43, 23]  # 3 shared, and 20, 20, 10 prompts of two nodes
 
 
+@pytest.mark.parametrize("nodes", [1, 77, 100, 5000])
+def test_trees_side_by_side(nodes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of different sizes, with different numbers of prompts; one, some, or all at once."""
+    random = torch.Generator().manual_seed(1)
+    sizes = torch.randint(0, 10, (300,), generator=random).tolist()
+    prompts = [torch.randint(4, 9, (size,), generator=random).tolist() for size in sizes]
+    inner = random_tower()
+    ids, length = batch(prompts)
+    with torch.no_grad():
+        rows = inner(input_ids=ids).last_hidden_state[range(len(ids)), length - 1]
+    monkeypatch.setattr(helpers.tree, "NODES", nodes)
+    ran = []
+    usual = helpers.tree.run
+    monkeypatch.setattr(
+        helpers.tree, "run", lambda inner, some: ran.append(some) or usual(inner, some)
+    )
+    assert torch.allclose(pooled_by_tree(inner, ids, length), rows, atol=1e-5)
+    nodes_at_once = [sum(len(tree.token) for tree in some) for some in ran]
+    assert max(nodes_at_once) <= max(nodes, 11)  # 11: the longest prompt alone, and its end
+    assert (len(ran) == 1) == (nodes == 5000)
+    assert nodes < 5000 or len({len(tree.token) for tree in ran[0]}) > 1
+
+
 def test_far_fewer_nodes_than_places(clip) -> None:
     """What it is for: templates times names share their beginnings."""
     prompts = [

@@ -138,7 +138,7 @@ def write(
 
 
 def fitting(clip: Any, tokens: Any) -> Any:
-    """``embed``; where memory does not suffice, with half as large a tree, and from then on."""
+    """``embed``; where memory does not suffice, with half as many nodes, and from then on."""
     import torch
 
     from .. import tree
@@ -150,7 +150,7 @@ def fitting(clip: Any, tokens: Any) -> Any:
             if clip.max_length >= tree.NODES:
                 raise ValueError(f"{clip.device} has too little memory for one prompt.") from None
             tree.NODES //= 2
-            print(f"out of memory: trees of {tree.NODES} nodes from here on", file=sys.stderr)
+            print(f"out of memory: {tree.NODES} nodes at once from here on", file=sys.stderr)
 
 
 @contextlib.contextmanager

@@ -1,0 +1,1 @@
+"""How fast it is, beside what others do: ``python -m tools.bench`` writes ``docs/speed.md``."""

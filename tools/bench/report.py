@@ -1,0 +1,181 @@
+"""Results as JSON in a folder, and the tables that are made of them in ``docs/speed.md``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from .measure import TOLERANCE
+from .models import ABOUT
+from .ways import TREE, USUAL
+
+BEGIN, END = "<!-- tables: make bench writes them -->", "<!-- end of the tables -->"
+MINE = {TREE, "embed"}
+
+
+def store(
+    build: Path, part: str, machine: dict[str, Any], figures: dict[str, Any], add: bool = False
+) -> None:
+    """Keep the result of a part, or add its repeats to those of the same prompts."""
+    build.mkdir(parents=True, exist_ok=True)
+    path = build / f"{part.replace(':', '-')}.json"
+    if add and path.exists():
+        before = json.loads(path.read_text(encoding="utf-8"))
+        if before["figures"]["prompts"] == figures["prompts"]:
+            for name, times in before["figures"]["seconds"].items():
+                figures["seconds"][name] = times + figures["seconds"].get(name, [])
+            machine["load"] = max(machine["load"] or 0, before["machine"]["load"] or 0)
+    text = json.dumps({"part": part, "machine": machine, "figures": figures}, indent=1)
+    path.write_text(text, encoding="utf-8")
+
+
+def write(build: Path, page: Path) -> None:
+    """Put the tables of all parts that have a result between the two marks of a page."""
+    results = [
+        json.loads(path.read_text(encoding="utf-8")) for path in sorted(build.glob("*.json"))
+    ]
+    before, _, rest = page.read_text(encoding="utf-8").partition(BEGIN)
+    _, mark, after = rest.partition(END)
+    if not mark:
+        raise SystemExit(f"{page} has no line {BEGIN!r} with {END!r} after it.")
+    page.write_text(f"{before}{BEGIN}\n\n{tables(results)}\n{END}{after}", encoding="utf-8")
+
+
+def tables(results: list[dict[str, Any]]) -> str:
+    """All of them, in Markdown."""
+    found = []
+    for result in results:
+        kind = result["part"].split(":")[0]
+        found += [*TABLES[kind](result), "", measured_on(result["machine"]), ""]
+    if not any(result["part"].endswith(":cuda") for result in results):
+        found += ["### On a GPU", "", "Skipped: the machine has no CUDA device.", ""]
+    return "\n".join(found)
+
+
+def measured_on(machine: dict[str, Any]) -> str:
+    """One line."""
+    versions = ", ".join(f"{k} {v}" for k, v in machine["versions"].items() if v)
+    device = f"{machine['cpu']}, {machine['cores']} cores, {machine['threads']} threads"
+    device = f"{machine['gpu']}; {device}" if machine["gpu"] else device
+    load = "" if machine["load"] is None else f"; load {machine['load']:.1f} before"
+    return f"<sub>{device}; {machine['system']}, Python {machine['python']}; {versions}{load}</sub>"
+
+
+def spread(values: list[float], digits: int = 1) -> str:
+    """The median, and from where to where."""
+    return f"{median(values):,.{digits}f} ({min(values):,.{digits}f} to {max(values):,.{digits}f})"
+
+
+def encode(result: dict[str, Any]) -> list[str]:
+    """Ways beside each other."""
+    _, model, file, device = result["part"].split(":")
+    figures = result["figures"]
+    seconds, usual = figures["seconds"], figures["seconds"][USUAL]
+    best = min((name for name in seconds if name not in MINE), key=lambda x: median(seconds[x]))
+    against = [b / t for b, t in zip(seconds[best], seconds[TREE], strict=True)]
+    lines = [
+        f"### {file} · {model}" + (" · GPU" if device == "cuda" else ""),
+        "",
+        f"{ABOUT[model].capitalize()}. {figures['prompts']:,} prompts of {figures['tokens']:.1f} "
+        f"tokens; the tree has {figures['nodes']:.1f} nodes a prompt.",
+        "",
+        "| | prompts a second | times the usual call | difference |",
+        "|:---|---:|---:|---:|",
+    ]
+    for name, times in sorted(seconds.items(), key=lambda item: median(item[1])):
+        ratios = [u / t for u, t in zip(usual, times, strict=True)]
+        differs = figures["difference"][name]
+        told = f"{differs:.0e}" + (
+            " (not equal)" if differs > TOLERANCE and not figures["half"] else ""
+        )
+        bold = "**" if name == TREE else ""
+        rate = f"{figures['prompts'] / median(times):,.0f}"
+        lines.append(f"| {bold}{name}{bold} | {rate} | {spread(ratios, 2)} | {told} |")
+    lines += [f"| {name} | skipped | | {why} |" for name, why in figures["skipped"].items()]
+    share = {
+        name: work / median(seconds[name]) / figures["matrix_rate"]
+        for name, work in figures["products"].items()
+    }
+    lines += [
+        "",
+        f"`{TREE}` is {spread(against, 2)} times as fast as the best of the others, {best}. "
+        f"The layers' products take place at {share[TREE]:.0%} of the rate of one large product, "
+        f"{figures['matrix_rate'] / 1e9:,.0f} GFLOP/s; in the usual call at {share[USUAL]:.0%}.",
+    ]
+    return lines
+
+
+def tokenize(result: dict[str, Any]) -> list[str]:
+    """Prompts a second."""
+    lines = [
+        "### Tokenizing, prompts a second",
+        "",
+        "| | tokenize | the library, the same tensors ",
+    ]
+    lines[-1] += "| the library, lists of ids | ours to the first |"
+    lines.append("|:---|---:|---:|---:|---:|")
+    for file, rates in result["figures"].items():
+        ours, theirs, lists = rates.values()
+        ratios = [a / b for a, b in zip(ours, theirs, strict=True)]
+        cells = " | ".join(spread(values, 0) for values in (ours, theirs, lists))
+        lines.append(f"| {file} | {cells} | {spread(ratios, 2)} |")
+    return lines
+
+
+def start(result: dict[str, Any]) -> list[str]:
+    """Seconds."""
+    lines = ["### Starting, seconds in a fresh Python", "", "| | seconds |", "|:---|---:|"]
+    return lines + [f"| {name} | {spread(x, 2)} |" for name, x in result["figures"].items()]
+
+
+def memory(result: dict[str, Any]) -> list[str]:
+    """Megabytes."""
+    lines = ["### Memory of `embed(rows=False)`, the most a process had", ""]
+    lines += ["| captions | MB |", "|---:|---:|"]
+    return lines + [f"| {int(n):,} | {x / 1e6:,.0f} |" for n, x in result["figures"].items()]
+
+
+def million(result: dict[str, Any]) -> list[str]:
+    """What became of the million."""
+    x = result["figures"]
+    more = x["all_bytes"] / x["few_bytes"] - 1
+    yes = {True: "yes", False: "**no**"}
+    rows = {
+        "captions, shards": f"{x['captions']:,}, {x['shards']:,}",
+        f"one process ({x['threads']} thread), captions a second": (
+            f"{x['captions'] / x['seconds']:,.0f}"
+        ),
+        f"two of accelerate ({x['threads']} thread each), captions a second": (
+            f"{x['captions'] / x['two_seconds']:,.0f}"
+        ),
+        "the most memory, with one shard and with all of them": (
+            f"{x['few_bytes'] / 1e6:,.0f} and {x['all_bytes'] / 1e6:,.0f} MB ({more:+.1%})"
+        ),
+        "killed when so many shards were there": ", ".join(map(str, x["killed_with_shards"])),
+        "after that: every caption once, in order, with a vector": yes[x["complete"]],
+        f"after that: all {x['files']} files the same bytes as in one go": yes[x["killed_same"]],
+        "two processes: all files the same bytes as one": yes[x["two_same"]],
+        "difference to `embed`, of the largest value (stored in float16)": (
+            f"{x['difference']:.0e}"
+        ),
+    }
+    lines = ["### A million captions through `python -m helpers.bulk`", "", "| | |", "|:---|---:|"]
+    return lines + [f"| {name} | {value} |" for name, value in rows.items()]
+
+
+def notebooks(result: dict[str, Any]) -> list[str]:
+    """Seconds."""
+    lines = ["### Notebooks, seconds from the first cell to the last", "", "| | s |", "|:---|---:|"]
+    return lines + [f"| {name} | {x:,.0f} |" for name, x in result["figures"].items()]
+
+
+TABLES = {
+    "encode": encode,
+    "tokenize": tokenize,
+    "start": start,
+    "memory": memory,
+    "million": million,
+    "notebooks": notebooks,
+}
