@@ -80,8 +80,8 @@ def encode(result: dict[str, Any]) -> list[str]:
     lines = [
         f"### {file} · {model}" + (" · GPU" if device == "cuda" else ""),
         "",
-        f"{ABOUT[model][0].upper()}{ABOUT[model][1:]}. {figures['prompts']:,} prompts of {figures['tokens']:.1f} "
-        f"tokens; the tree has {figures['nodes']:.1f} nodes a prompt.",
+        f"{ABOUT[model][0].upper()}{ABOUT[model][1:]}. {figures['prompts']:,} prompts "
+        f"of {figures['tokens']:.1f} tokens; the tree has {figures['nodes']:.1f} nodes a prompt.",
         "",
         "| | prompts a second | times the usual call | difference |",
         "|:---|---:|---:|---:|",
