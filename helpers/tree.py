@@ -25,7 +25,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from torch.nn.utils.rnn import pad_sequence
 from tqdm import tqdm
 
-NODES = 1024  # that run at once, about; 16 times as many on a GPU
+NODES = 1000  # that run at once, about; 16 times as many on a GPU
 
 
 class Tree(NamedTuple):

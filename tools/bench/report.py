@@ -65,6 +65,8 @@ def measured_on(machine: dict[str, Any]) -> str:
 
 def spread(values: list[float], digits: int = 1) -> str:
     """The median, and from where to where."""
+    if len(values) == 1:
+        return f"{values[0]:,.{digits}f} (one repeat)"
     return f"{median(values):,.{digits}f} ({min(values):,.{digits}f} to {max(values):,.{digits}f})"
 
 
@@ -78,8 +80,8 @@ def encode(result: dict[str, Any]) -> list[str]:
     lines = [
         f"### {file} · {model}" + (" · GPU" if device == "cuda" else ""),
         "",
-        f"{ABOUT[model].capitalize()}. {figures['prompts']:,} prompts of {figures['tokens']:.1f} "
-        f"tokens; the tree has {figures['nodes']:.1f} nodes a prompt.",
+        f"{ABOUT[model][0].upper()}{ABOUT[model][1:]}. {figures['prompts']:,} prompts "
+        f"of {figures['tokens']:.1f} tokens; the tree has {figures['nodes']:.1f} nodes a prompt.",
         "",
         "| | prompts a second | times the usual call | difference |",
         "|:---|---:|---:|---:|",
