@@ -187,7 +187,7 @@ answer = len(beginnings(ids_of(five)))""",
             "Those are the ancestors of another prompt's end.": lambda clip: [0, 1, 2, 3],
         },
         hints=[
-            "Go from the node to its parent, from there to the parent's parent, and on to the root.",
+            "Go from the node to its parent, from there to that one's parent, and on to the root.",
             "Write down where you started from, as well.",
         ],
         solution="""\
