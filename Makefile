@@ -16,7 +16,7 @@ PAGES := printf '%s\n' $(NOTEBOOKS) | TQDM_DISABLE=1 xargs -n 1 -P $(JOBS) \
 	$(BIN)/python -m nbconvert --log-level=INFO --execute --to html --template classic \
 	--ExecutePreprocessor.timeout=1800
 
-.PHONY: help notebooks book geometries test bench lab stick lint format clean
+.PHONY: help notebooks book geometries test bench lab stick dist lint format clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -64,6 +64,17 @@ lab: $(READY) ## open the notebooks in JupyterLab
 
 stick: $(READY) ## make a folder to install from without a network, for a USB stick
 	$(BIN)/python tools/stick/make.py build/stick
+
+DIST := build/dist-venv
+dist: $(READY) $(DIST)/.ready ## a wheel and an sdist for the registry, looked at: build/dist
+	rm -rf build/dist
+	$(BIN)/python -m hatchling build --directory build/dist
+	$(DIST)/bin/python -m twine check --strict build/dist/*
+
+$(DIST)/.ready:
+	$(PYTHON) -m venv $(DIST)
+	$(DIST)/bin/python -m pip install --quiet --disable-pip-version-check twine==6.2.0
+	@touch $@
 
 lint: $(READY) ## check style, format and types
 	$(BIN)/python -m ruff check
