@@ -33,6 +33,7 @@ def chromium() -> Iterator[Any]:
 
 def watch(page: Any) -> list[str]:
     """What goes wrong on the page from now on: errors in the console, requests to other places."""
+    page.set_default_timeout(120_000)  # ms; a busy machine takes its time
     wrong: list[str] = []
     here = ("file:", "data:", "blob:", "http://127.0.0.1", "http://localhost")
     page.on("console", lambda m: wrong.append(m.text) if m.type == "error" else None)
