@@ -1,4 +1,4 @@
-"""Build the playground: ``python tools/playground/build.py FOLDER``, which ``make playground`` does.
+"""Build the playground: ``python tools/playground/build.py FOLDER``.
 
 From docs/playground, the shipped models, and the npm packages of package-lock.json. What the page
 loads are classic scripts, because a page opened from ``file://`` may load nothing else.
@@ -23,32 +23,33 @@ LICENCES = {
 
 
 def main(folder: Path) -> None:
+    """Make ``folder`` anew. Says plainly what is missing if npm is."""
     if shutil.which("npm") is None:
         sys.exit(
             "The playground is built with npm, which is not installed: install Node.js 20 or newer "
             "(https://nodejs.org). Everything else in this project works without it."
         )
-    run("npm", "ci", "--no-audit", "--no-fund", "--silent", "--prefix", str(HERE))
+    _run("npm", "ci", "--no-audit", "--no-fund", "--silent", "--prefix", str(HERE))
     onnx = ROOT / "build" / "onnx"
     needed = HERE / "requirements.txt"
     if not (onnx / needed.name).is_file() or (onnx / needed.name).read_text() != needed.read_text():
         shutil.rmtree(onnx, ignore_errors=True)
         pip = (sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
-        run(*pip, "--no-deps", "--target", str(onnx), "--requirement", str(needed))
+        _run(*pip, "--no-deps", "--target", str(onnx), "--requirement", str(needed))
         shutil.copy(needed, onnx)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    bundle(folder)
+    _bundle(folder)
     paths = os.pathsep.join([str(onnx), str(ROOT)])
-    run(sys.executable, "-W", "ignore", str(HERE / "pack.py"), str(folder), PYTHONPATH=paths)
+    _run(sys.executable, "-W", "ignore", str(HERE / "pack.py"), str(folder), PYTHONPATH=paths)
     size = sum(file.stat().st_size for file in folder.iterdir())
     print(f"{folder / 'index.html'}: the whole page is {size / 1e6:.1f} MB")
 
 
-def bundle(folder: Path) -> None:
+def _bundle(folder: Path) -> None:
     """The page without its weights."""
     for script in ("page.js", "engine.js"):
-        run(
+        _run(
             str(MODULES / ".bin" / "esbuild"),
             str(PAGE / script),
             "--bundle",
@@ -69,7 +70,7 @@ def bundle(folder: Path) -> None:
     (folder / "LICENCES.txt").write_text("\n".join(lines) + "\n")
 
 
-def run(*command: str, **variables: str) -> None:
+def _run(*command: str, **variables: str) -> None:
     try:
         subprocess.run(command, check=True, env=os.environ | {"TQDM_DISABLE": "1"} | variables)
     except subprocess.CalledProcessError as error:

@@ -1,9 +1,9 @@
 """Pack what the playground computes with: ``python tools/playground/pack.py FOLDER``.
 
 Writes classic scripts that hold base64, because a page opened from ``file://`` may load scripts
-and nothing else: ``weights-text.js`` (words, text tower, vectors of the emoji's names) and ``weights-draw.js``
-(U-Net and VAE decoder as ONNX). All shapes and settings come from the models' own configurations.
-Prints the sizes and what is lost; the page shows the same numbers.
+and nothing else: ``weights-text.js`` (words, text tower, vectors of the emoji's names) and
+``weights-draw.js`` (U-Net and VAE decoder as ONNX). All shapes and settings come from the models'
+own configurations. Prints the sizes and what is lost; the page shows the same numbers.
 """
 
 from __future__ import annotations
@@ -30,31 +30,32 @@ TABLE = "embeddings.token_embedding.weight"
 
 
 def main(folder: Path) -> None:
+    """Write both scripts into ``folder``."""
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(0)  # the exporter is shown random numbers
     clip = load_clip("emoji", device="cpu", dtype="float32")
-    draw = draw_parts(clip)
-    write(folder / "weights-draw.js", "PLAYGROUND_DRAW", draw)
-    text = text_parts(clip)
+    draw = _draw_parts(clip)
+    _write(folder / "weights-draw.js", "PLAYGROUND_DRAW", draw)
+    text = _text_parts(clip)
     clicked = [folder / name for name in ("weights-draw.js", "engine.js")]  # what a click loads
     text["facts"]["draw_bytes"] = sum(f.stat().st_size for f in clicked if f.is_file())
-    write(folder / "weights-text.js", "PLAYGROUND_TEXT", text)
+    _write(folder / "weights-text.js", "PLAYGROUND_TEXT", text)
     print(json.dumps(text["facts"], indent=2))
 
 
-def write(file: Path, name: str, content: Any) -> None:
+def _write(file: Path, name: str, content: Any) -> None:
     file.write_text(f"globalThis.{name} = {json.dumps(content)};\n")
     print(f"{file.name}: {file.stat().st_size / 1e6:.1f} MB")
 
 
-def base(data: bytes) -> str:
+def _base(data: bytes) -> str:
     return base64.b64encode(data).decode()
 
 
 # --- the text side --------------------------------------------------------------------------
 
 
-def text_parts(clip: Any) -> dict[str, Any]:
+def _text_parts(clip: Any) -> dict[str, Any]:
     config = clip.text_config
     emoji = json.loads((ROOT / "helpers/data/emoji.json").read_text())
     names = [entry["name"] for entry in emoji]
@@ -66,9 +67,9 @@ def text_parts(clip: Any) -> dict[str, Any]:
     small = np.round(table / np.maximum(scales, 1e-12)[:, None]).astype(np.int8)
 
     before = embed(clip, names, rows=False)
-    rounded = with_weights(clip, {TABLE: small * scales[:, None]})
+    rounded = _with_weights(clip, {TABLE: small * scales[:, None]})
     after = embed(rounded, names, rows=False)
-    untrained = embed(with_weights(clip, random_weights(weights, table.shape)), names)
+    untrained = embed(_with_weights(clip, _random_weights(weights, table.shape)), names, rows=False)
 
     vectors = {
         "pooled": before.pooler_output,
@@ -76,7 +77,7 @@ def text_parts(clip: Any) -> dict[str, Any]:
         "untrained_pooled": untrained.pooler_output,
         "untrained_projected": untrained.text_embeds,
     }
-    merges = (clip_folder() / "merges.txt").read_text().strip().split("\n")[1:]
+    merges = (ROOT / "helpers/models/emoji/merges.txt").read_text().strip().split("\n")[1:]
     return {
         "config": {
             "width": config.hidden_size,
@@ -88,25 +89,21 @@ def text_parts(clip: Any) -> dict[str, Any]:
             "eos": clip.eos_token_id,
         },
         "merges": "\n".join(merges),
-        "table": {"shape": table.shape, "int8": base(small.tobytes())},
-        "scales": half(scales),
-        "weights": {name: half(value) for name, value in weights.items()},
+        "table": {"shape": table.shape, "int8": _base(small.tobytes())},
+        "scales": _half(scales),
+        "weights": {name: _half(value) for name, value in weights.items()},
         "names": names,
         "emoji": [entry["emoji"] for entry in emoji],
-        "vectors": {name: half(value.numpy()) for name, value in vectors.items()},
-        "facts": facts(before, after, scales),
+        "vectors": {name: _half(value.numpy()) for name, value in vectors.items()},
+        "facts": _facts(before, after, scales),
     }
 
 
-def clip_folder() -> Path:
-    return ROOT / "helpers" / "models" / "emoji"
+def _half(values: np.ndarray) -> dict[str, Any]:
+    return {"shape": values.shape, "float16": _base(values.astype("<f2").tobytes())}
 
 
-def half(values: np.ndarray) -> dict[str, Any]:
-    return {"shape": values.shape, "float16": base(values.astype("<f2").tobytes())}
-
-
-def facts(before: Any, after: Any, scales: np.ndarray) -> dict[str, Any]:
+def _facts(before: Any, after: Any, scales: np.ndarray) -> dict[str, Any]:
     """What the rounded table costs, measured on the names of all emoji."""
     cosine = torch.cosine_similarity
     same = [
@@ -125,7 +122,7 @@ def facts(before: Any, after: Any, scales: np.ndarray) -> dict[str, Any]:
     }
 
 
-def with_weights(clip: Any, weights: dict[str, np.ndarray]) -> Any:
+def _with_weights(clip: Any, weights: dict[str, np.ndarray]) -> Any:
     clip = copy.deepcopy(clip)
     projection = weights.pop("text_projection.weight", None)
     clip.inner.load_state_dict(
@@ -136,7 +133,7 @@ def with_weights(clip: Any, weights: dict[str, np.ndarray]) -> Any:
     return clip
 
 
-def random_weights(weights: Any, table: tuple[int, ...]) -> dict[str, np.ndarray]:
+def _random_weights(weights: Any, table: tuple[int, ...]) -> dict[str, np.ndarray]:
     """What the page's untrained tower holds. The seed of a tensor is its place in the list."""
     made = {}
     shapes = {TABLE: table} | {name: value.shape for name, value in weights.items()}
@@ -151,7 +148,7 @@ def random_weights(weights: Any, table: tuple[int, ...]) -> dict[str, np.ndarray
 # --- the image side -------------------------------------------------------------------------
 
 
-class Unet(nn.Module):
+class _Unet(nn.Module):
     """The U-Net with plain arguments and one plain result, as the exporter wants it."""
 
     def __init__(self, unet: nn.Module) -> None:
@@ -162,7 +159,7 @@ class Unet(nn.Module):
         return self.unet(sample, timestep, encoder_hidden_states).sample
 
 
-class Decoder(nn.Module):
+class _Decoder(nn.Module):
     def __init__(self, vae: nn.Module) -> None:
         super().__init__()
         self.vae = vae
@@ -171,7 +168,7 @@ class Decoder(nn.Module):
         return self.vae.decode(latents).sample
 
 
-def draw_parts(clip: Any) -> dict[str, Any]:
+def _draw_parts(clip: Any) -> dict[str, Any]:
     pipe = load_pipeline(clip)
     unet, vae = pipe.unet.float(), pipe.vae.float()
     side, channels = unet.config.sample_size, unet.config.in_channels
@@ -184,13 +181,13 @@ def draw_parts(clip: Any) -> dict[str, Any]:
         "rows": list(rows.shape[1:]),
         "scaling_factor": vae.config.scaling_factor,
         "shift_factor": getattr(vae.config, "shift_factor", None) or 0,
-        "unet": base(export(Unet(unet), inputs)),
-        "decoder": base(export(Decoder(vae), {"latents": latents[:1]})),
+        "unet": _base(_export(_Unet(unet), inputs)),
+        "decoder": _base(_export(_Decoder(vae), {"latents": latents[:1]})),
     }
 
 
-def export(model: nn.Module, inputs: dict[str, torch.Tensor]) -> bytes:
-    """ONNX whose weights are stored in half precision, as they are shipped, and computed in full."""
+def _export(model: nn.Module, inputs: dict[str, torch.Tensor]) -> bytes:
+    """ONNX with weights stored in half precision, as they are shipped; it computes in full."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "model.onnx"
         torch.onnx.export(

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import numpy as np
 
-
 SPREAD = 0.02  # of every table and matrix, as in notebook 04
 
 
