@@ -11,7 +11,10 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -31,7 +34,7 @@ pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed"),
 ]
 PANELS = ("tokens", "rows", "nearest", "draw")
-PIXEL = 3 / 255  # pictures may differ by this much where they differ most: rounding of 20 steps
+PIXEL = 1 / 255  # how much pictures may differ where they differ most; PIL rounds by half of it
 
 
 def strings_of_notebook(cell: str, name: str) -> list[str]:
@@ -54,6 +57,8 @@ def prompts() -> list[str]:
         *strings_of_notebook("01-hard-strings", "hard"),
         *INJECTIONS,
         "a cafÃ© in MÃ¼nchen",
+        "CafÃ© 🦄 and ðŸ¦„, itâ€™s here",
+        "Ãbc, Àé, naïve Œuvre, 25 °C, £3, “ñ”, São Paulo, PIÑATA, Åse",
         "the cat’s “red” chair",
         "cats &amp;amp; dogs",
         "1 < 2 &amp;amp; 3",
@@ -87,16 +92,23 @@ def browser() -> Iterator[Any]:
         browser.close()
 
 
-def opened(browser: Any, state: str = "", **options: Any) -> tuple[Any, list[str]]:
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+def opened(
+    browser: Any, state: str = "", address: str | None = None, **options: Any
+) -> tuple[Any, list[str]]:
     """A page, and the list of what went wrong on it: requests that leave it, and errors."""
     page = browser.new_page(**options)
     wrong: list[str] = []
-    own = PAGE.parent.resolve().as_uri()
+    own = address or PAGE.parent.resolve().as_uri()
     page.on("request", lambda r: None if r.url.startswith((own, "data:")) else wrong.append(r.url))
     page.on("requestfailed", lambda r: wrong.append(f"failed: {r.url}"))
     page.on("console", lambda m: wrong.append(m.text) if m.type in ("error", "warning") else None)
     page.on("pageerror", lambda error: wrong.append(str(error)))
-    page.goto(PAGE.resolve().as_uri() + state)
+    page.goto(f"{own}/index.html{state}")
     page.wait_for_function("globalThis.playground")
     return page, wrong
 
@@ -195,6 +207,45 @@ def test_pictures_are_those_of_paint(
     assert difference.max() <= PIXEL
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"prediction_type": "epsilon", "timestep_spacing": "leading", "steps_offset": 1},
+        {"prediction_type": "epsilon", "set_alpha_to_one": False, "beta_schedule": "linear"},
+        {"prediction_type": "v_prediction", "timestep_spacing": "trailing", "clip_sample": True},
+        {
+            "prediction_type": "v_prediction",
+            "timestep_spacing": "trailing",
+            "rescale_betas_zero_snr": True,
+        },
+    ],
+)
+@pytest.mark.parametrize("steps", [7, 16, 50])
+def test_the_scheduler_is_the_one_of_diffusers(page: Any, settings: Any, steps: int) -> None:
+    from diffusers import DDIMScheduler
+
+    settings = {"beta_schedule": "scaled_linear", "clip_sample": False} | settings
+    wanted = DDIMScheduler(beta_start=0.00085, beta_end=0.012, **settings)
+    wanted.set_timesteps(steps)
+    config = json.loads(json.dumps(dict(wanted.config)))
+    times = page.evaluate("([c, s]) => playground.makeScheduler(c, s).timesteps", [config, steps])
+    assert times == wanted.timesteps.tolist()
+    answer, sample = torch.randn(2, 64, generator=torch.Generator().manual_seed(0))
+    for time in times:
+        found = page.evaluate(
+            """([c, s, answer, t, x]) => {
+                const { next, picture } = playground.makeScheduler(c, s).step(answer, t, x);
+                return [[...next], [...picture]];
+            }""",
+            [config, steps, answer.tolist(), time, sample.tolist()],
+        )
+        step = wanted.step(answer, time, sample)
+        torch.testing.assert_close(torch.tensor(found[0]), step.prev_sample, rtol=1e-3, atol=1e-3)
+        torch.testing.assert_close(
+            torch.tensor(found[1]), step.pred_original_sample, rtol=1e-3, atol=1e-3
+        )
+
+
 # --- a walk through the panels ---
 
 
@@ -266,6 +317,19 @@ def test_draw_and_stop(browser: Any) -> None:
     playwright.expect(page.locator("#drawn")).to_have_text("Stopped.", timeout=20_000)
     playwright.expect(page.locator("#go")).to_be_enabled()
     assert wrong == []
+
+
+def test_from_a_server_too(browser: Any) -> None:
+    handler = partial(Quiet, directory=str(PAGE.parent))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}"
+        page, wrong = opened(browser, "#panel=draw&p=pizza&steps=2", address=address)
+        page.locator("#go").click()
+        playwright.expect(page.locator("#drawn")).to_contain_text("Done", timeout=60_000)
+        assert wrong == []
+        page.close()
+        server.shutdown()
 
 
 def test_by_keyboard(browser: Any) -> None:

@@ -1,6 +1,6 @@
 // Step 1: a caption as OpenAI's tokenizer prepares it: repair, undo HTML, one space, lower case.
 // The repairs are those of ftfy that matter for captions. Its rules for text that was read in the
-// wrong encoding are longer; here such a text is repaired if all of it is UTF-8 read as Windows-1252.
+// wrong encoding are longer; here it is repaired where it is UTF-8 that was read as Windows-1252.
 
 export function clean(text) {
   text = repair(text);
@@ -28,14 +28,21 @@ function repair(text) {
 // What Windows-1252 makes of the bytes 0x80 to 0x9f; the other characters are their own numbers.
 const WINDOWS = "€\x81‚ƒ„…†‡ˆ‰Š‹Œ\x8dŽ\x8f\x90‘’“”•–—˜™š›œ\x9džŸ";
 
+const codeOf = (c) => (WINDOWS.includes(c) ? 128 + WINDOWS.indexOf(c) : c.codePointAt(0));
+const TAIL = `[\\x80-\\xbf${WINDOWS}]`;
+const BROKEN = new RegExp(`[\xc2-\xdf]${TAIL}|[\xe0-\xef]${TAIL}{2}|[\xf0-\xf4]${TAIL}{3}`, "gu");
+
 function wrongEncoding(text) {
-  if (!/[\u0080-\uffff]/.test(text)) return text;
-  const codes = Array.from(text, (c) => (WINDOWS.includes(c) ? 128 + WINDOWS.indexOf(c) : c.codePointAt(0)));
-  if (codes.some((code) => code > 255)) return text;
+  return decoded(text) ?? text.replace(BROKEN, (part) => decoded(part) ?? part);
+}
+
+function decoded(text) {
+  const codes = Array.from(text, codeOf);
+  if (codes.some((code) => code > 255)) return null;
   try {
-    return new TextDecoder("utf-8", { fatal: true }).decode(Uint8Array.from(codes));
+    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(Uint8Array.from(codes));
   } catch {
-    return text; // not UTF-8, so it was what it seems to be
+    return null; // not UTF-8, so it was what it seems to be
   }
 }
 

@@ -30,8 +30,8 @@ export async function paint(models, rows, emptyRows, { seed, guidance, steps, to
 }
 
 async function pixels(models, latents) {
-  const { scaling_factor, shift_factor } = models.config;
-  const decoded = await models.decode(latents.map((v) => v / scaling_factor + shift_factor));
+  const { scaling_factor } = models.config;
+  const decoded = await models.decode(latents.map((v) => v / scaling_factor));
   return decoded.map((v) => Math.min(1, Math.max(0, v / 2 + 0.5)));
 }
 

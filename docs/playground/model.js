@@ -9,7 +9,7 @@ import { floats, table } from "./weights.js";
 export function makeModel(packed) {
   const { config, names } = packed;
   const every = (group) => Object.fromEntries(Object.entries(group).map(([name, p]) => [name, floats(p)]));
-  const tower = { config, token: table(packed.table, floats(packed.scales)), weights: every(packed.weights) };
+  const tower = { config, token: table(packed.table), weights: every(packed.weights) };
   const vectors = {};
   for (const [name, values] of Object.entries(every(packed.vectors))) vectors[name] = units(values, config.width);
   const tokenizer = makeTokenizer(packed);

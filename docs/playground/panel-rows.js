@@ -56,8 +56,8 @@ function padding(model, state) {
   const [none, plain, masked] = ["none", "plain", "masked"].map(way), { length } = none, all = plain.ids.length;
   const number = (v) => (v < 1e-6 ? "0 (equal)" : v.toFixed(2));
   const lines = [
-    ["no padding and padding without mask", difference(none.rows, plain.rows, 0, length, width), null],
-    ["padding without and with mask", difference(plain.rows, masked.rows, 0, length, width),
+    ["none / to 77 without mask", difference(none.rows, plain.rows, 0, length, width), null],
+    ["to 77: without / with mask", difference(plain.rows, masked.rows, 0, length, width),
       length < all ? difference(plain.rows, masked.rows, length, all, width) : null],
   ];
   $("padding").replaceChildren(

@@ -20,10 +20,10 @@ export function floats(packed) {
   return Float32Array.from(halves, (h) => HALF[h]);
 }
 
-// The token table has one row of 8-bit numbers for each token, and one scale for each row.
-export function table(packed, scales) {
-  const numbers = new Int8Array(bytes(packed.int8).buffer), width = packed.shape[1];
-  return (id) => Float32Array.from(numbers.subarray(id * width, (id + 1) * width), (x) => x * scales[id]);
+// The token table is large, so only the rows that are asked for are turned into numbers.
+export function table(packed) {
+  const halves = new Uint16Array(bytes(packed.float16).buffer), width = packed.shape[1];
+  return (id) => Float32Array.from(halves.subarray(id * width, (id + 1) * width), (h) => HALF[h]);
 }
 
 // A script that is loaded when it is wanted.

@@ -42,6 +42,9 @@ def main(folder: Path) -> None:
     _bundle(folder)
     paths = os.pathsep.join([str(onnx), str(ROOT)])
     _run(sys.executable, "-W", "ignore", str(HERE / "pack.py"), str(folder), PYTHONPATH=paths)
+    page, weights = folder / "index.html", folder / "weights-text.js"
+    loading = f"Loading the model, {weights.stat().st_size / 1e6:.0f} MB …"
+    page.write_text(page.read_text().replace("Loading the model …", loading))
     size = sum(file.stat().st_size for file in folder.iterdir())
     print(f"{folder / 'index.html'}: the whole page is {size / 1e6:.1f} MB")
 
