@@ -275,6 +275,8 @@ def test_rows(browser: Any) -> None:
     cells = page.locator("#padding td").all_inner_texts()
     assert cells[0] == cells[2] == "0 (equal)"  # padding does not touch the text's rows
     assert float(cells[3]) > 0.1  # but a mask changes the rows of the padding
+    playwright.expect(page.locator("#verdict")).to_contain_text("the same in all three ways")
+    playwright.expect(page.locator("#verdict")).to_contain_text("change with the mask")
     page.select_option("#pad", "masked")
     playwright.expect(page.locator("#row-chips li")).to_have_count(77)
     page.select_option("#layer", "4")
@@ -310,6 +312,9 @@ def test_draw_and_stop(browser: Any) -> None:
     page.locator("#go").click()
     playwright.expect(page.locator("#drawn")).to_contain_text("Done", timeout=60_000)
     assert "pizza" in page.get_attribute("#picture", "aria-label")
+    page.get_by_role("button", name="half cat, half dog").click()
+    page.locator("#go").click()
+    playwright.expect(page.locator("#drawn")).to_contain_text("“dog face”, mixed", timeout=60_000)
     page.locator("#steps").fill("50")
     playwright.expect(page.locator("output[for=steps]")).to_have_text("50")
     page.locator("#go").click()

@@ -31,9 +31,10 @@ function difference(x, y, from, to, width) {
   return largest;
 }
 
-function chips(model, { ids }, id, shared) {
+function chips(model, { ids, length }, id, shared) {
   $(id).replaceChildren(...ids.map((token, row) => {
     const made = chip(model, token, { kind: row < shared ? "lit" : "unlit", withId: false });
+    if (row >= length) made.textContent = "pad"; // the same id as the end mark
     if (row < shared) made.title = "same row in both prompts";
     return made;
   }));
@@ -60,6 +61,11 @@ function padding(model, state) {
     ["to 77: without / with mask", difference(plain.rows, masked.rows, 0, length, width),
       length < all ? difference(plain.rows, masked.rows, length, all, width) : null],
   ];
+  const [same, masks] = [Math.max(lines[0][1], lines[1][1]) < 1e-6, lines[1][2] > 1e-6];
+  $("verdict").textContent =
+    (same ? "The rows of the text are the same in all three ways: padding comes after them, so they never see it. "
+      : "The rows of the text differ. ") +
+    (masks ? "The rows of the padding change with the mask, and Stable Diffusion reads those, too." : "");
   $("padding").replaceChildren(
     el("caption", { style: { "text-align": "left", "padding-bottom": ".4rem" } },
       `Largest difference of any number in the final rows of “${state.p.slice(0, 60)}”`),
