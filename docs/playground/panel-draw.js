@@ -35,7 +35,7 @@ export function wire(model, current) {
     [busy, stopping] = [true, false];
     [$("go").disabled, $("stop").disabled] = [true, false];
     const state = { ...current() }, say = (text) => ($("drawn").textContent = text);
-    const steps = Math.max(1, Math.round(state.steps)), canvas = $("picture");
+    const steps = Math.min(1000, Math.max(1, Math.round(state.steps))), canvas = $("picture");
     $("progress").max = steps;
     $("progress").value = 0;
     try {

@@ -16,10 +16,11 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 PAGE = ROOT / "docs" / "playground"
 MODULES = HERE / "node_modules"
-LICENCES = {
-    "onnxruntime-web": "MIT, Copyright (c) Microsoft Corporation, github.com/microsoft/onnxruntime",
-    "Noto Emoji": "Apache License 2.0 (LICENSE-APACHE), Copyright Google Inc.",
-}
+LICENCES = """\
+engine.js holds ONNX Runtime Web, Copyright (c) Microsoft Corporation, under the terms below.
+noto.webp: Noto Emoji, Copyright Google Inc., under LICENSE-APACHE.
+All else, under the terms below:
+"""
 
 
 def main(folder: Path) -> None:
@@ -69,8 +70,7 @@ def _bundle(folder: Path) -> None:
     for file in (PAGE / "index.html", PAGE / "style.css", ROOT / "helpers/data/noto.webp"):
         shutil.copy(file, folder)
     shutil.copy(ROOT / "helpers/data/LICENSE-APACHE", folder)
-    lines = [f"{name}: {licence}" for name, licence in LICENCES.items()]
-    (folder / "LICENCES.txt").write_text("\n".join(lines) + "\n")
+    (folder / "LICENCES.txt").write_text(f"{LICENCES}\n{(ROOT / 'LICENSE').read_text()}")
 
 
 def _run(*command: str, **variables: str) -> None:
