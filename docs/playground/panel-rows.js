@@ -83,7 +83,7 @@ function attention(model, state, one) {
   const name = (n) => (n >= one.length ? "padding" : n === 0 ? "start" : n === one.length - 1 ? "end" : model.show(one.ids[n]));
   choices("row", count, row, (n) => `${n}: ${name(n - 1)}`);
   const weights = one.attention[layer - 1][head - 1];
-  heat($("attention"), weights, count, 1);
+  heat($("attention"), weights.map(Math.sqrt), count, 1); // the root, so that small shares can be seen
   $("attention").setAttribute("aria-label",
     `Attention of layer ${layer}, head ${head}: ${count} rows (down) look at ${count} rows (across). Nothing lies above the diagonal.`);
   const seen = Array.from(weights.subarray((row - 1) * count, row * count), (share, n) => ({ share, n }));
