@@ -16,7 +16,7 @@ PAGES := printf '%s\n' $(NOTEBOOKS) | TQDM_DISABLE=1 xargs -n 1 -P $(JOBS) \
 	$(BIN)/python -m nbconvert --log-level=INFO --execute --to html --template classic \
 	--ExecutePreprocessor.timeout=1800
 
-.PHONY: help notebooks book geometries test bench lab stick dist lint format clean
+.PHONY: help notebooks book playground geometries test bench lab stick dist lint format clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -61,6 +61,9 @@ $(BENCH)/.ready: tools/bench/requirements.txt
 
 lab: $(READY) ## open the notebooks in JupyterLab
 	$(ABSOLUTE) $(BIN)/python -m jupyterlab --LabApp.default_url=/lab/tree/notebooks
+
+playground: $(READY) ## build the page that computes in a browser (needs npm): build/playground
+	$(BIN)/python tools/playground/build.py build/playground
 
 stick: $(READY) ## make a folder to install from without a network, for a USB stick
 	$(BIN)/python tools/stick/make.py build/stick

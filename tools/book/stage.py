@@ -25,7 +25,7 @@ PAGES = (
     "CHANGELOG.md",
     "CONTRIBUTING.md",
     "docs/*.md",
-    "docs/drawings/README.md",
+    "docs/*/README.md",
     "training/README.md",
     "helpers/models/*/README.md",
     "notebooks/*.ipynb",

@@ -1,0 +1,148 @@
+// The page: fields, tabs, examples and the address. Each panel draws itself from the state.
+import { makeModel } from "./model.js";
+import { draw, loadModels, rowsFor, wire } from "./panel-draw.js";
+import { nearest } from "./panel-nearest.js";
+import { rows } from "./panel-rows.js";
+import { tokens } from "./panel-tokens.js";
+import { paint } from "./draw.js";
+import { makeScheduler } from "./scheduler.js";
+import { $, el } from "./parts.js";
+import { read, START, write } from "./state.js";
+
+const PANELS = { tokens, rows, nearest, draw };
+const FIELDS = {
+  prompt: "p", second: "q", mixed: "q", pad: "pad", layer: "layer", head: "head", row: "row", out: "out",
+  b: "b", c: "c", minus: "minus", plus: "plus", seed: "seed", g: "g", steps: "steps", t: "t",
+};
+const EXAMPLES = {
+  tokens: [
+    ["a photo of a cat", {}], ["rare words", { p: "an antidisestablishmentarian axolotl" }],
+    ["emoji and accents", { p: "Café 🦄 naïve 你好" }], ["dirty text", { p: "  It’s   cafÃ© &amp;amp; TEA\n" }],
+    ["too long", { p: `a ${"very ".repeat(80)}long prompt` }], ["nothing", { p: "" }],
+  ],
+  rows: [
+    ["one word differs", { p: "a photo of a cat", q: "a photo of a dog" }],
+    ["the first word differs", { p: "two cats", q: "some cats" }],
+    ["does padding matter?", { p: "a red heart", q: "a blue heart", pad: "plain" }],
+    ["now with the mask", { p: "a red heart", q: "a blue heart", pad: "masked" }],
+  ],
+  nearest: [
+    ["a word", { p: "pizza", minus: 0, plus: 0 }],
+    ["prince − man + woman", { p: "prince", b: "man", c: "woman", minus: 1, plus: 1 }],
+    ["red heart − red + blue", { p: "red heart", b: "red", c: "blue", minus: 1, plus: 1 }],
+    ["only a sum", { p: "cat", c: "heart", minus: 0, plus: 1 }],
+  ],
+  draw: [
+    ["a red heart", { p: "red heart", t: 0 }], ["a pizza", { p: "pizza", t: 0 }],
+    ["half cat, half dog", { p: "cat face", q: "dog face", t: 0.5 }], ["no guidance", { p: "red heart", t: 0, g: 1 }],
+  ],
+};
+
+let state, model, waiting, typed = {};
+
+function show() {
+  for (const [id, key] of Object.entries(FIELDS)) {
+    const field = $(id);
+    if (field !== document.activeElement || field.value !== String(state[key])) {
+      if (field.tagName !== "SELECT" || field.options.length) field.value = state[key];
+    }
+    const output = document.querySelector(`output[for="${id}"]`);
+    if (output) output.textContent = state[key];
+  }
+  for (const name of Object.keys(PANELS)) {
+    const chosen = name === state.panel, tab = $(`tab-${name}`);
+    tab.setAttribute("aria-selected", chosen);
+    tab.tabIndex = chosen ? 0 : -1;
+    $(name).hidden = !chosen || !model;
+  }
+  if (model) PANELS[state.panel](model, state);
+}
+
+function change(news) {
+  Object.assign(state, news);
+  try {
+    history.replaceState(null, "", write(state));
+  } catch {
+    // a browser that refuses so many changes of the address: the next one will do
+  }
+  show();
+}
+
+function start() {
+  state = fromAddress();
+  for (const [id, key] of Object.entries(FIELDS))
+    $(id).addEventListener("input", () => {
+      const value = typeof START[key] === "number" ? Number($(id).value) || 0 : $(id).value;
+      typed[key] = value;
+      clearTimeout(waiting); // computed when the typing pauses
+      waiting = setTimeout(() => {
+        const news = typed;
+        typed = {};
+        change(news);
+      }, 60);
+    });
+  for (const box of document.querySelectorAll("[data-examples]"))
+    for (const [label, news] of EXAMPLES[box.dataset.examples])
+      box.append(el("button", { type: "button", onclick: () => change(news) }, label));
+
+  const names = Object.keys(PANELS);
+  for (const name of names) {
+    $(`tab-${name}`).onclick = () => change({ panel: name });
+    $(`tab-${name}`).onkeydown = ({ key }) => {
+      const by = { ArrowRight: 1, ArrowLeft: -1 }[key];
+      const next = by ? names.at((names.indexOf(name) + by) % names.length) : { Home: names[0], End: names.at(-1) }[key];
+      if (!next) return;
+      change({ panel: next });
+      $(`tab-${next}`).focus();
+    };
+  }
+  addEventListener("hashchange", () => { state = fromAddress(); show(); });
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", show);
+  $("copy").onclick = async () => {
+    try {
+      await navigator.clipboard.writeText(location.href);
+      $("copied").textContent = "Copied.";
+    } catch {
+      $("copied").textContent = "Not allowed here: copy the address from the address bar.";
+    }
+  };
+  show();
+  setTimeout(ready, 20); // so that the page is seen before the weights are unpacked
+}
+
+function fromAddress() {
+  const found = read(location.hash);
+  if (!(found.panel in PANELS)) found.panel = START.panel;
+  if (!["pooled", "projected"].includes(found.out)) found.out = START.out;
+  if (!["none", "plain", "masked"].includes(found.pad)) found.pad = START.pad;
+  return found;
+}
+
+function ready() {
+  const packed = globalThis.PLAYGROUND_TEXT;
+  if (!packed) {
+    $("loading").textContent = "The weights are missing: build this page with 'make playground', and open build/playground/index.html.";
+    return;
+  }
+  model = makeModel(packed);
+  globalThis.PLAYGROUND_TEXT = null; // the text of the weights is not needed any more
+  const { names, weights_lost: lost, worst_cosine: worst } = model.facts;
+  $("facts").textContent =
+    "Cleaning, tokenizer, text tower and search are plain JavaScript, without a library. The weights are packed in 16 bits, " +
+    (lost ? `which changes a number by ${lost.toPrecision(2)} at most. ` : "as they are shipped, so nothing of them is lost. ") +
+    `The vectors of the ${names} names are rounded to 16 bits: the worst cosine between one before and after is ${worst.toFixed(8)}.`;
+  wire(model, () => state);
+  globalThis.playground = {
+    clean: model.clean, tokenize: (text) => model.tokenize(text).ids, encode: model.encode,
+    nearest: (text, k, options = {}) => model.near(model.encode(text, options)[options.out ?? "projected"], k, options),
+    makeScheduler,
+    async paint(p, { seed = 0, guidance = 4, steps = 20, q = "", t = 0 } = {}) {
+      const models = await loadModels(), empty = model.encode("", { padding: "plain" }).rows;
+      return paint(models, rowsFor(model, { p, q, t }), empty, { seed, guidance, steps });
+    },
+  };
+  $("loading").hidden = true;
+  show();
+}
+
+start();

@@ -1,0 +1,369 @@
+"""The playground, in a real browser: equal to ``helpers``, usable, and alone with itself.
+
+Needs Playwright, Chromium and the page that ``make playground`` builds; skipped, with the reason,
+where one is absent. The page is opened from ``file://``, as a reader may open it.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from conftest import ROOT
+from test_tokens import INJECTIONS
+
+from helpers import clean, embed, load_pipeline, nearest, paint, tokenize
+
+playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
+PAGE = Path(os.environ.get("PLAYGROUND", ROOT / "build" / "playground")) / "index.html"
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+AXE = ROOT / "tools" / "playground" / "node_modules" / "axe-core" / "axe.min.js"
+pytestmark = [
+    pytest.mark.skipif(not PAGE.is_file(), reason="no page: 'make playground' builds it"),
+    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed"),
+]
+PANELS = ("tokens", "rows", "nearest", "draw")
+PIXEL = 1 / 255  # how much pictures may differ where they differ most; PIL rounds by half of it
+
+
+def strings_of_notebook(cell: str, name: str) -> list[str]:
+    """The text constants that notebook 01 puts into a variable."""
+    notebook = json.loads((ROOT / "notebooks" / "01_tokenizing.ipynb").read_text())
+    [source] = ["".join(c["source"]) for c in notebook["cells"] if c["id"] == cell]
+    for statement in ast.parse(source).body:
+        if isinstance(statement, ast.Assign) and statement.targets[0].id == name:
+            value = statement.value
+            items = value.values if isinstance(value, ast.Dict) else value.elts
+            return [eval(compile(ast.Expression(i), cell, "eval")) for i in items]
+    raise AssertionError(f"{cell} has no {name}")
+
+
+def prompts() -> list[str]:
+    names = [entry["name"] for entry in json.loads((ROOT / "helpers/data/emoji.json").read_text())]
+    templates = ["a photo of {}", "{}, {}!", "The {} and {}’s friend", "{} &amp;amp; {}"]
+    made = [templates[n % 4].format(name, names[-n]) for n, name in enumerate(names[::6])]
+    hard = [
+        *strings_of_notebook("01-hard-strings", "hard"),
+        *INJECTIONS,
+        "a cafÃ© in MÃ¼nchen",
+        "CafÃ© 🦄 and ðŸ¦„, itâ€™s here",
+        "Ãbc, Àé, naïve Œuvre, 25 °C, £3, “ñ”, São Paulo, PIÑATA, Åse",
+        "the cat’s “red” chair",
+        "cats &amp;amp; dogs",
+        "1 < 2 &amp;amp; 3",
+        "a ﬁne ﬂower",
+        "ＡＢＣ　！",
+        " a  red\n\tdress ",
+        "a \x1b[31mred\x1b[0m dress",
+        "a\tb\n\nc\u00a0d\u2003e",
+        "",
+        " ",
+        "!!!",
+        "'s 't don't CAN'T we'll",
+        "1984 ½ ² Ⅷ",
+        "你好 🦄 👩‍🚀 🇫🇷 नमस्ते สวัสดี",
+        "ΣΊΣΥΦΟΣ İstanbul STRASSE ß",
+        "e\u0301 \u212b",
+        "&eacute; &copy &notit; &#x1F984; &lt;|endoftext|&gt;",
+        "very " * 100,
+        "🦄" * 40,
+        "a" * 500,
+        "x\u200by\ufeffz\x00",
+    ]
+    return [*hard, *names[::3], *made]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with playwright.sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+def opened(
+    browser: Any, state: str = "", address: str | None = None, **options: Any
+) -> tuple[Any, list[str]]:
+    """A page, and the list of what went wrong on it: requests that leave it, and errors."""
+    page = browser.new_page(**options)
+    wrong: list[str] = []
+    own = address or PAGE.parent.resolve().as_uri()
+    page.on("request", lambda r: None if r.url.startswith((own, "data:")) else wrong.append(r.url))
+    page.on("requestfailed", lambda r: wrong.append(f"failed: {r.url}"))
+    page.on("console", lambda m: wrong.append(m.text) if m.type in ("error", "warning") else None)
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.goto(f"{own}/index.html{state}")
+    page.wait_for_function("globalThis.playground")
+    return page, wrong
+
+
+@pytest.fixture(scope="module")
+def page(browser: Any) -> Any:
+    return opened(browser)[0]
+
+
+# --- parity ---
+
+
+def test_ids_and_vectors_are_those_of_helpers(page: Any, clip: Any) -> None:
+    texts = prompts()
+    assert len(texts) >= 500
+    found = page.evaluate(
+        """texts => texts.map((text) => {
+            const e = playground.encode(text);
+            return {
+                clean: playground.clean(text), ids: playground.tokenize(text),
+                pooled: [...e.pooled], projected: [...e.projected],
+                nearest: ["pooled", "projected"].map(
+                    (out) => playground.nearest(text, 1, {out})[0].index),
+            };
+        })""",
+        texts,
+    )
+    wanted = embed(clip, texts, rows=False)
+    tokens = tokenize(clip, texts)
+    names = [entry["name"] for entry in json.loads((ROOT / "helpers/data/emoji.json").read_text())]
+    table = embed(clip, names, rows=False)
+    for n, (text, one) in enumerate(zip(texts, found, strict=True)):
+        assert one["clean"] == clean(text), ascii(text)
+        ids = tokens["input_ids"][n][tokens["attention_mask"][n] == 1].tolist()
+        assert one["ids"] == ids, ascii(text)
+    for out, name in (("pooled", "pooler_output"), ("projected", "text_embeds")):
+        rows = torch.tensor([one[out] for one in found])
+        cosines = torch.cosine_similarity(rows, getattr(wanted, name))
+        assert cosines.min() > 1 - 1e-3
+        first = nearest(getattr(wanted, name), getattr(table, name), 1).indices[:, 0].tolist()
+        assert [one["nearest"][out == "projected"] for one in found] == first
+        print(f"{len(texts)} prompts, {out}: worst cosine {cosines.min():.7f}")
+
+
+@pytest.mark.parametrize("padding", ["plain", "masked"])
+def test_padded_rows_are_those_of_helpers(page: Any, clip: Any, padding: str) -> None:
+    for text in ("a photo of a cat", "", "🦄 &amp; friends"):
+        rows = page.evaluate(
+            "([text, padding]) => [...playground.encode(text, {padding}).rows]", [text, padding]
+        )
+        wanted = embed(clip, text, attention_mask=padding == "masked").last_hidden_state[0]
+        cosines = torch.cosine_similarity(torch.tensor(rows).reshape(wanted.shape), wanted)
+        assert cosines.min() > 1 - 1e-3
+
+
+def test_the_untrained_tower_is_the_one_its_names_were_packed_with(page: Any) -> None:
+    """The packed vectors come from transformers on the same random weights."""
+    names = page.evaluate(
+        """() => ["pizza", "cat face", "red heart", "fire engine"].map((text) => [
+            text, ...["pooled", "projected"].map(
+                (out) => playground.nearest(text, 1, {out, trained: false})[0])])"""
+    )
+    for name, *found in names:
+        for one in found:
+            assert one["name"] == name
+            assert one["cosine"] > 1 - 1e-5
+
+
+@pytest.mark.parametrize(
+    ("prompt", "options"),
+    [
+        ("red heart", {}),
+        ("a photo of a cat", {"seed": 7, "steps": 16, "guidance": 2.5}),
+        ("pizza", {"seed": 2**32 - 1, "steps": 12, "guidance": 1}),
+    ],
+)
+def test_pictures_are_those_of_paint(
+    page: Any, clip: Any, prompt: str, options: dict[str, float]
+) -> None:
+    pixels = page.evaluate(
+        "async ([p, options]) => [...await playground.paint(p, options)]", [prompt, options]
+    )
+    side = round((len(pixels) / 3) ** 0.5)
+    drawn = np.array(pixels).reshape(3, side, side).transpose(1, 2, 0)
+    [wanted] = paint(
+        load_pipeline(clip),
+        prompt,
+        seeds=options.get("seed", 0),
+        guidance_scale=options.get("guidance", 4.0),
+        num_inference_steps=options.get("steps", 20),
+    )
+    difference = np.abs(drawn - np.asarray(wanted) / 255)
+    print(
+        f"{prompt}: largest {difference.max() * 255:.2f}, mean {difference.mean() * 255:.3f} of 255"
+    )
+    assert difference.max() <= PIXEL
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"prediction_type": "epsilon", "timestep_spacing": "leading", "steps_offset": 1},
+        {"prediction_type": "epsilon", "set_alpha_to_one": False, "beta_schedule": "linear"},
+        {"prediction_type": "v_prediction", "timestep_spacing": "trailing", "clip_sample": True},
+        {
+            "prediction_type": "v_prediction",
+            "timestep_spacing": "trailing",
+            "rescale_betas_zero_snr": True,
+        },
+    ],
+)
+@pytest.mark.parametrize("steps", [7, 16, 50])
+def test_the_scheduler_is_the_one_of_diffusers(page: Any, settings: Any, steps: int) -> None:
+    from diffusers import DDIMScheduler
+
+    settings = {"beta_schedule": "scaled_linear", "clip_sample": False} | settings
+    wanted = DDIMScheduler(beta_start=0.00085, beta_end=0.012, **settings)
+    wanted.set_timesteps(steps)
+    config = json.loads(json.dumps(dict(wanted.config)))
+    times = page.evaluate("([c, s]) => playground.makeScheduler(c, s).timesteps", [config, steps])
+    assert times == wanted.timesteps.tolist()
+    answer, sample = torch.randn(2, 64, generator=torch.Generator().manual_seed(0))
+    for time in times:
+        found = page.evaluate(
+            """([c, s, answer, t, x]) => {
+                const { next, picture } = playground.makeScheduler(c, s).step(answer, t, x);
+                return [[...next], [...picture]];
+            }""",
+            [config, steps, answer.tolist(), time, sample.tolist()],
+        )
+        step = wanted.step(answer, time, sample)
+        torch.testing.assert_close(torch.tensor(found[0]), step.prev_sample, rtol=1e-3, atol=1e-3)
+        torch.testing.assert_close(
+            torch.tensor(found[1]), step.pred_original_sample, rtol=1e-3, atol=1e-3
+        )
+
+
+# --- a walk through the panels ---
+
+
+def test_tokens(browser: Any, clip: Any) -> None:
+    page, wrong = opened(browser)
+    page.fill("#prompt", "  A  cafÃ©\n&amp; TEA ")
+    playwright.expect(page.locator("#cleaned")).to_have_text("a café & tea")
+    ids = tokenize(clip, "a café & tea", padding="longest")["input_ids"][0].tolist()
+    assert page.locator("#chips small").all_inner_texts() == list(map(str, ids))
+    page.fill("#prompt", "very " * 80)
+    playwright.expect(page.locator("#lost")).to_be_visible()
+    playwright.expect(page.locator("#token-count")).to_contain_text("5 tokens do not fit")
+    page.get_by_role("button", name="nothing").click()
+    playwright.expect(page.locator("#chips li")).to_have_count(2)
+    assert wrong == []
+
+
+def test_rows(browser: Any) -> None:
+    page, wrong = opened(browser)
+    page.get_by_role("tab", name="Rows").click()
+    # start, a, photo, of, a
+    playwright.expect(page.locator("#shared")).to_contain_text("The first 5 rows are the same")
+    playwright.expect(page.locator("#row-chips .lit")).to_have_count(5)
+    assert page.locator("#path canvas").count() == 7  # table, position, four layers, final norm
+    page.fill("#second", "one cat")
+    playwright.expect(page.locator("#shared")).to_contain_text("The first 1 row is the same")
+    cells = page.locator("#padding td").all_inner_texts()
+    assert cells[0] == cells[2] == "0 (equal)"  # padding does not touch the text's rows
+    assert float(cells[3]) > 0.1  # but a mask changes the rows of the padding
+    playwright.expect(page.locator("#verdict")).to_contain_text("the same in all three ways")
+    playwright.expect(page.locator("#verdict")).to_contain_text("change with the mask")
+    page.select_option("#pad", "masked")
+    playwright.expect(page.locator("#row-chips li")).to_have_count(77)
+    page.select_option("#layer", "4")
+    page.select_option("#row", "3")
+    playwright.expect(page.locator("#looks")).to_contain_text("Layer 4, head 1: row 3 (photo)")
+    assert wrong == []
+
+
+def test_nearest_and_the_link(browser: Any) -> None:
+    page, wrong = opened(browser)
+    page.get_by_role("tab", name="Nearest").click()
+    page.fill("#prompt", "pizza")
+    playwright.expect(page.locator("#found li span").first).to_have_text("pizza")
+    playwright.expect(page.locator("#found-untrained li span").first).to_have_text("pizza")
+    page.get_by_role("button", name="red heart − red + blue").click()
+    playwright.expect(page.locator("#formula")).to_contain_text("− “red” + “blue”")
+    playwright.expect(page.locator("#found li span").first).to_have_text("blue heart")
+    page.locator("#minus").fill("0.5")
+    playwright.expect(page.locator("#formula")).to_contain_text("0.5 × “red”")
+    again, more = opened(browser, "#" + page.url.split("#")[1])
+    for field in ("#prompt", "#b", "#c", "#minus", "#plus"):
+        assert again.input_value(field) == page.input_value(field)
+    assert again.locator("#found").inner_text() == page.locator("#found").inner_text()
+    assert wrong == more == []
+
+
+def test_draw_and_stop(browser: Any) -> None:
+    page, wrong = opened(browser, "#panel=draw&p=pizza&steps=4")
+    megabytes = (
+        sum((PAGE.parent / f).stat().st_size for f in ("weights-draw.js", "engine.js")) / 1e6
+    )
+    playwright.expect(page.locator("#go")).to_have_text(f"Load {megabytes:.0f} MB and draw")
+    page.locator("#go").click()
+    playwright.expect(page.locator("#drawn")).to_contain_text("Done", timeout=60_000)
+    assert "pizza" in page.get_attribute("#picture", "aria-label")
+    page.get_by_role("button", name="half cat, half dog").click()
+    page.locator("#go").click()
+    playwright.expect(page.locator("#drawn")).to_contain_text("“dog face”, mixed", timeout=60_000)
+    page.locator("#steps").fill("50")
+    playwright.expect(page.locator("output[for=steps]")).to_have_text("50")
+    page.locator("#go").click()
+    page.locator("#stop").click()
+    playwright.expect(page.locator("#drawn")).to_have_text("Stopped.", timeout=20_000)
+    playwright.expect(page.locator("#go")).to_be_enabled()
+    assert wrong == []
+
+
+def test_from_a_server_too(browser: Any) -> None:
+    handler = partial(Quiet, directory=str(PAGE.parent))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}"
+        page, wrong = opened(browser, "#panel=draw&p=pizza&steps=2", address=address)
+        page.locator("#go").click()
+        playwright.expect(page.locator("#drawn")).to_contain_text("Done", timeout=60_000)
+        assert wrong == []
+        page.close()
+        server.shutdown()
+
+
+def test_by_keyboard(browser: Any) -> None:
+    page, _ = opened(browser)
+    page.locator("#tab-tokens").focus()
+    for name in ("rows", "nearest", "draw", "tokens"):
+        page.keyboard.press("ArrowRight")
+        assert page.evaluate("document.activeElement.id") == f"tab-{name}"
+        playwright.expect(page.locator(f"#{name}")).to_be_visible()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1280])
+def test_axe_finds_nothing_serious_and_nothing_sticks_out(
+    browser: Any, width: int, scheme: str
+) -> None:
+    if not AXE.is_file():
+        pytest.skip("axe-core is not installed: 'make playground' installs it")
+    for panel in PANELS:
+        page, wrong = opened(
+            browser,
+            f"#panel={panel}&p={'very%20' * 80}cat&minus=1&pad=plain",
+            viewport={"width": width, "height": 900},
+            color_scheme=scheme,
+        )
+        page.add_script_tag(path=AXE)
+        found = page.evaluate("async () => (await axe.run({preload: false})).violations")
+        serious = [f for f in found if f["impact"] in ("serious", "critical")]
+        assert [(f["id"], f["nodes"][0]["html"]) for f in serious] == [], panel
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, panel
+        assert wrong == [], panel
+        page.close()
