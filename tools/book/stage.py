@@ -174,3 +174,5 @@ def stage(target: Path, root: Path = ROOT) -> None:
     if (playground / "index.html").exists():  # made by make playground
         shutil.copytree(playground, extra / "playground")
         write(Path("playground.md"), PLAYGROUND)
+        index = (target / "index.md").read_text(encoding="utf-8")
+        write(Path("index.md"), index.replace("\ndocs/faq\n", "\nplayground\ndocs/faq\n"))
