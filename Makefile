@@ -16,7 +16,7 @@ PAGES := printf '%s\n' $(NOTEBOOKS) | TQDM_DISABLE=1 xargs -n 1 -P $(JOBS) \
 	$(BIN)/python -m nbconvert --log-level=INFO --execute --to html --template classic \
 	--ExecutePreprocessor.timeout=1800
 
-.PHONY: help notebooks book playground geometries test bench lab stick dist lint format clean
+.PHONY: help notebooks book geometries test bench lab playground stick dist lint format clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
