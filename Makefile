@@ -16,7 +16,7 @@ PAGES := printf '%s\n' $(NOTEBOOKS) | TQDM_DISABLE=1 xargs -n 1 -P $(JOBS) \
 	$(BIN)/python -m nbconvert --log-level=INFO --execute --to html --template classic \
 	--ExecutePreprocessor.timeout=1800
 
-.PHONY: help notebooks book geometries test bench lab playground stick dist lint format clean
+.PHONY: help notebooks book geometries test bench lab playground stick stamp dist lint format clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -67,6 +67,9 @@ playground: $(READY) ## build the page that computes in a browser (needs npm): b
 
 stick: $(READY) ## make a folder to install from without a network, for a USB stick
 	$(BIN)/python tools/stick/make.py build/stick
+
+stamp: $(READY) ## renew the first cells; ADDRESS=https://github.com/... writes the project's address
+	$(BIN)/python tools/stamp/stamp.py $(if $(filter undefined,$(origin ADDRESS)),,--address "$(ADDRESS)")
 
 DIST := build/dist-venv
 dist: $(READY) $(DIST)/.ready ## a wheel and an sdist for the registry, looked at: build/dist

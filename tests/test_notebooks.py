@@ -451,25 +451,3 @@ def test_nbval_compares(tmp_path: Path) -> None:
     for number, (source, _, passes) in enumerate(CELLS):
         word = "PASSED" if passes else "FAILED"
         assert re.search(rf"(?m)^{word} some.ipynb::Cell {number}\b", run.stdout), source
-
-
-# --- the end of the set-up cell, run beside something else that is called helpers ---
-
-
-@pytest.mark.parametrize("stray", ["helpers.py", "helpers/notes.txt", "helpers/__init__.py", None])
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=names(NOTEBOOKS))
-def test_the_set_up_cell_says_where_helpers_came_from(
-    path: Path, stray: str | None, tmp_path: Path
-) -> None:
-    cells = rules.code_cells(nbformat.read(path, as_version=4))
-    (source,) = (c.source for c in cells if "\nimport helpers\n" in c.source)
-    end = "from pathlib import Path\n" + source[source.index("import helpers\n") :]
-    if stray:
-        (tmp_path / stray).parent.mkdir(exist_ok=True)
-        (tmp_path / stray).touch()
-    command = [sys.executable, "-S", "-c", end]  # -S: an installed copy must not come to help
-    path_of_ours = {} if stray else {"PYTHONPATH": str(ROOT)}
-    run = subprocess.run(command, cwd=tmp_path, env=path_of_ours, capture_output=True, text=True)
-    assert run.returncode == 0, run.stderr
-    assert run.stdout.startswith("[FAIL]" if stray else "[OK]")
-    assert ("rename it" in run.stdout) == bool(stray)
