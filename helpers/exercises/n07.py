@@ -101,7 +101,7 @@ EXERCISES = [
         id="7.2",
         asks="one whole number",
         right=lambda clip: computed(sorted(LENGTHS)),
-        why="What is left of the padding stands beside the one long prompt, and smaller batches "
+        why="Most of the padding that is left stands beside the one long prompt. Smaller batches "
         "would leave less.",
         mistakes={
             "These are the rows if the prompts stay in the order in which they came.": (
@@ -140,12 +140,15 @@ answer = {AT_ONCE} * max(short) + {AT_ONCE} * max(long)""",
             "You counted the prompt that comes twice once, and share nothing else.": (
                 lambda clip: tokens_of(set(ids_of(clip)))
             ),
-            "These are the different tokens. The same token behind something else is another "
-            "node.": lambda clip: len({token for ids in ids_of(clip) for token in ids}),
+            "These are the different tokens, or the tree without its ends. The same token behind "
+            "something else is another node, and so is each end.": (
+                lambda clip: len({token for ids in ids_of(clip) for token in ids})
+            ),
             "Each prompt that is different ends in a node of its own. You counted one for all.": (
                 lambda clip: nodes(ids_of(clip)) - len(set(ids_of(clip))) + 1
             ),
-            "You left out the start, which all of them share.": (
+            "Either the start is missing, which all of them share, or asleep was counted once: "
+            "behind cat and behind dog it is not the same row.": (
                 lambda clip: nodes(ids_of(clip)) - 1
             ),
         },
@@ -166,7 +169,7 @@ answer = len(beginnings(ids_of(five)))""",
         wrong={
             "A": None,
             "B": "There the prompts differ from their second token on. Where do they begin alike?",
-            "C": "The tokens are as many. But only what stands first can be shared.",
+            "C": "Both repeat it, but only a beginning can be shared. Which template is one?",
         },
         hints=["Which tokens of the prompts come before the first difference?"],
     ),
