@@ -239,10 +239,9 @@ answer = int(((one - other).abs().amax(dim=-1) < 0.01).sum())""",
         right=right_mask,
         why="By position it is right for every checkpoint, whatever it fills the places with.",
         mistakes={
-            "The end token is missing, which belongs to the prompt; or a typed ! is, where padding "
-            "is that. Comparing with the padding token does it.": (
-                lambda clip: (ids_of(clip, TWO) != clip.pad_token_id).long()
-            ),
+            "The end token is missing, which belongs to the prompt (or, where padding is a !, the "
+            "typed one). `ids != pad` goes wrong so, because padding is a token that a prompt "
+            "has, too.": (lambda clip: (ids_of(clip, TWO) != clip.pad_token_id).long()),
             "You used the end of the first prompt for both. Each has its own.": (
                 lambda clip: (places(ids := ids_of(clip, TWO)) <= first_end(clip, ids)[:1]).long()
             ),

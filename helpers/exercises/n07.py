@@ -80,6 +80,9 @@ EXERCISES = [
             "These are the numbers in the matrices. Each of them is multiplied, and then added.": (
                 lambda clip: DEEP * (ATTENTION + MLP)
             ),
+            "The order is width, MLP width, layers.": lambda clip: (
+                WIDE_MLP * 2 * (4 * DEEP**2 + 2 * DEEP * WIDE)
+            ),
             "That is one layer.": lambda clip: 2 * (ATTENTION + MLP),
             "That is a whole prompt. Asked for is one row.": (
                 lambda clip: 77 * DEEP * 2 * (ATTENTION + MLP)
@@ -117,6 +120,9 @@ EXERCISES = [
                 lambda clip: computed(sorted(LENGTHS)) - sum(LENGTHS)
             ),
             "These are the rows if everything is filled up to 77.": lambda clip: 77 * len(LENGTHS),
+            "That is of the eight prompts in the picture. These here have other lengths.": (
+                lambda clip: 168
+            ),
         },
         hints=[
             "Write the lengths down in order, and draw a line in the middle.",
@@ -175,7 +181,7 @@ answer = len(beginnings(ids_of(five)))""",
     ),
     Exercise(
         id="7.4",
-        asks="a list of four numbers of nodes",
+        asks="a list of numbers of nodes",
         right=lambda clip: [0, 1, 6, 7],
         why="These are the tokens of its prompt, and no others. So its row cannot know that other "
         "prompts are computed beside it.",
@@ -184,6 +190,7 @@ answer = len(beginnings(ids_of(five)))""",
             "single prompt; here most of them belong to other prompts.": (
                 lambda clip: [0, 1, 2, 3, 4, 5, 6, 7]
             ),
+            "These are the nodes; write them in rising order, please.": lambda clip: [7, 6, 1, 0],
             "A row looks at itself, too.": lambda clip: [0, 1, 6],
             "You stopped at its parent. The ancestors go on to the root.": lambda clip: [6, 7],
             "The root is missing, which is an ancestor of all.": lambda clip: [1, 6, 7],
