@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
+import sysconfig
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 # No test asks the network; a reader's own choice of checkpoint does not change what is tested.
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -95,3 +98,30 @@ def any_clip(request: pytest.FixtureRequest) -> Any:
     from helpers import load_clip
 
     return load_clip(request.getfixturevalue(f"{request.param}_folder"), device="cpu")
+
+
+SITE = Path(sysconfig.get_paths()["purelib"])
+OURS = ("ftfy", "__editable__", "_editable", "from_prompt_to_embedding", "helpers")
+
+
+@pytest.fixture(scope="session")
+def bare_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Python with the packages of this one, but not ours, nor ftfy, which it can install."""
+    folder = tmp_path_factory.mktemp("python")
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder / "venv"], check=True)
+    python = folder / "venv" / ("Scripts" if os.name == "nt" else "bin") / "python"
+    where = "import sysconfig; print(sysconfig.get_paths()['purelib'])"
+    own = Path(subprocess.check_output([python, "-c", where], text=True).strip())
+    for entry in SITE.iterdir():
+        if not entry.name.startswith(OURS) and entry.suffix != ".pth":
+            (own / entry.name).symlink_to(entry)
+    # ftfy as a wheel in a folder, so that it can be installed without a network
+    wheels = folder / "wheels"
+    wheels.mkdir()
+    (info,) = SITE.glob("ftfy-*.dist-info")
+    with ZipFile(wheels / f"{info.name.removesuffix('.dist-info')}-py3-none-any.whl", "w") as wheel:
+        for part in (SITE / "ftfy", info):
+            for file in part.rglob("*"):
+                if "__pycache__" not in file.parts and file.is_file():
+                    wheel.write(file, file.relative_to(SITE))
+    return python

@@ -7,10 +7,8 @@ import os
 import shutil
 import subprocess
 import sys
-import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
-from zipfile import ZipFile
 
 import nbformat
 import pytest
@@ -21,8 +19,6 @@ sys.path.insert(0, str(ROOT / "tools" / "stamp"))
 from stamp import first_cell, stamp  # noqa: E402
 
 ADDRESS = "https://github.com/someone/from-prompt-to-embedding"
-SITE = Path(sysconfig.get_paths()["purelib"])
-HIDDEN = ("ftfy", "__editable__", "_editable", "from_prompt_to_embedding", "helpers")
 # What a notebook does with its first cell; it ends with what went wrong instead of a traceback.
 SHELL = """
 import sys
@@ -39,29 +35,6 @@ if ran.success:
 
 
 # --- places ---
-
-
-@pytest.fixture(scope="module")
-def bare_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A Python with the packages of this one, but not ours, nor ftfy, which it can install."""
-    folder = tmp_path_factory.mktemp("python")
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder / "venv"], check=True)
-    python = folder / "venv" / ("Scripts" if os.name == "nt" else "bin") / "python"
-    where = "import sysconfig; print(sysconfig.get_paths()['purelib'])"
-    own = Path(subprocess.check_output([python, "-c", where], text=True).strip())
-    for entry in SITE.iterdir():
-        if not entry.name.startswith(HIDDEN) and entry.suffix != ".pth":
-            (own / entry.name).symlink_to(entry)
-    # ftfy as a wheel in a folder, so that it can be installed without a network
-    wheels = folder / "wheels"
-    wheels.mkdir()
-    (info,) = SITE.glob("ftfy-*.dist-info")
-    with ZipFile(wheels / f"{info.name.removesuffix('.dist-info')}-py3-none-any.whl", "w") as wheel:
-        for part in (SITE / "ftfy", info):
-            for file in part.rglob("*"):
-                if "__pycache__" not in file.parts and file.is_file():
-                    wheel.write(file, file.relative_to(SITE))
-    return python
 
 
 def run_cell(
@@ -113,7 +86,7 @@ def fresh(bare_python: Path) -> Iterator[Path]:
 
 def copy_of_the_package(folder: Path) -> None:
     """The repository's files that the package is made of; what is large is linked."""
-    for name in ("pyproject.toml", "README.md", "LICENSE", "NOTICE"):
+    for name in ("pyproject.toml", "LICENSE", "NOTICE"):
         shutil.copyfile(ROOT / name, folder / name)
     skip = shutil.ignore_patterns("__pycache__")
     shutil.copytree(ROOT / "helpers", folder / "helpers", ignore=skip)

@@ -30,13 +30,14 @@ PAGES = (
     "helpers/models/*/README.md",
     "notebooks/*.ipynb",
 )
-PICTURES = ("docs/drawings/*.svg", "helpers/models/*/*.webp")
+PICTURES = ("docs/drawings/*.svg", "docs/playground/*.webp", "helpers/models/*/*.webp")
 LINK = re.compile(r"(?<!!)\[([^\]\[]*(?:\[[^\]]*\][^\]\[]*)*)\]\(([^)\s]+)\)")
 ATTACHMENT = re.compile(r"\(attachment:([\w-]+)\.png\)")
 CODE = re.compile(r"(?ms)^(```|~~~).*?^\1|`[^`\n]+`")
+BUILT = "build/playground"
 PLAYGROUND = """# The playground
 
-<p><a href="playground/index.html">Open the playground</a>: type any prompt and see its tokens,
+<p><a href="docs/playground/index.html">Open the playground</a>: type any prompt and see its tokens,
 rows, nearest emoji and a picture. All of it is computed in your browser; nothing is sent
 anywhere.</p>
 """
@@ -66,6 +67,7 @@ class Links:
     def __init__(self, root: Path) -> None:
         """Of the repository at ``root``."""
         self.root = root
+        self.playground = (root / BUILT / "index.html").exists()  # made by make playground
         self.pages = {p.resolve() for pattern in PAGES for p in root.glob(pattern)}
         self.sources: set[Path] = set()
 
@@ -92,7 +94,9 @@ class Links:
 
         def link(match: re.Match[str]) -> str:
             words, target = match[1], match[2]
-            if target.endswith(".html") and "://" not in target:  # a page of its own
+            if "playground/index.html" in target and not self.playground:
+                return f"{words} (which this copy of the book does not hold)"
+            if re.search(r"\.html(#|$)", target) and "://" not in target:  # a page of its own
                 return f'<a href="{target}">{words}</a>'
             return f"[{words}]({self.target(page, target)})"
 
@@ -170,9 +174,8 @@ def stage(target: Path, root: Path = ROOT) -> None:
     extra = target / "extra"
     (extra / "docs").mkdir(parents=True)
     shutil.copyfile(root / "docs/cheatsheet.html", extra / "docs/cheatsheet.html")
-    playground = root / "build/playground"
-    if (playground / "index.html").exists():  # made by make playground
-        shutil.copytree(playground, extra / "playground")
+    if links.playground:
+        shutil.copytree(root / BUILT, extra / "docs/playground")
         write(Path("playground.md"), PLAYGROUND)
         index = (target / "index.md").read_text(encoding="utf-8")
         write(Path("index.md"), index.replace("\ndocs/faq\n", "\nplayground\ndocs/faq\n"))

@@ -7,6 +7,7 @@ loads are classic scripts, because a page opened from ``file://`` may load nothi
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -45,7 +46,9 @@ def main(folder: Path) -> None:
     _run(sys.executable, "-W", "ignore", str(HERE / "pack.py"), str(folder), PYTHONPATH=paths)
     page, weights = folder / "index.html", folder / "weights-text.js"
     loading = f"Loading the model, {weights.stat().st_size / 1e6:.0f} MB …"
-    page.write_text(page.read_text().replace("Loading the model …", loading))
+    loading = f'<p id="loading" role="status">{loading}</p>'
+    source = page.read_text(encoding="utf-8")
+    page.write_text(re.sub("(?s)<!-- until it is built.*<!-- built -->", loading, source), "utf-8")
     size = sum(file.stat().st_size for file in folder.iterdir())
     print(f"{folder / 'index.html'}: the whole page is {size / 1e6:.1f} MB")
 
