@@ -130,6 +130,7 @@ def test_an_unknown_mistake_is_wrong_as_well(exercise: Exercise, clip, capsys) -
         ("1.3", lambda ids: [ids[0], 320], "Piece 2 of yours is a</w>: not the longest entry"),
         ("1.3", lambda ids: [70000, *ids[1:]], "Piece 1 of yours is no entry: not the longest"),
         ("1.3", lambda ids: [float(i) for i in ids[1:]], "Asked for is a list of ids"),
+        ("1.3", lambda ids: ["chi", "aro", "scur", "o</w>"], "Those are pieces, as text. Asked"),
         ("1.5", lambda places: places[:-1], "places stands a typed !, but not only there."),
         ("1.5", lambda places: [*places, 76], "In place 76 stands padding."),
         ("1.5", lambda places: [0, *places], "In place 0 stands no typed !."),

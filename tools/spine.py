@@ -6,8 +6,8 @@ python tools/spine.py --run notebooks/01*.ipynb  # runs it, too, to measure the 
 A section says what it is by a tag, ``core`` or ``deeper``, of the cell that begins with its
 heading; a subsection without a tag goes with its section. The minutes are those of reading (200
 words a minute), of code (5 seconds a line) and of running. What stands before the first section,
-title and set-up, is a row of the map and is counted with the core. Exercises are not counted in:
-each says its own.
+title and set-up, is a row of the map and is counted with the core. A total is the sum of the rows
+as they are shown. Exercises are not counted in: each says its own. Nor is the closing summary.
 """
 
 from __future__ import annotations
@@ -63,9 +63,14 @@ class Section:
         return int(found[2]) if found else None
 
     @property
+    def shown(self) -> int:
+        """Minutes as heading and map say them."""
+        return max(1, round(self.minutes))
+
+    @property
     def marked(self) -> str:
         """The heading as it should be, without its number signs."""
-        return f"{self.title} · {TAGS[self.tag]} · {max(1, round(self.minutes))} min"
+        return f"{self.title} · {TAGS[self.tag]} · {self.shown} min"
 
 
 def folded(cell: Any) -> bool:
@@ -115,8 +120,8 @@ def front(notebook: Any) -> Section:
 
 
 def total(parts: list[Section], tag: str | None = None) -> int:
-    """Minutes of all that have the tag, as the map says them."""
-    return round(sum(part.minutes for part in parts if tag in (None, part.tag)))
+    """The sum of the minutes that the map shows for all that have the tag."""
+    return sum(part.shown for part in parts if tag in (None, part.tag))
 
 
 def names_of(source: str) -> tuple[set[str], set[str]]:
@@ -165,11 +170,12 @@ def map_of(notebook: Any) -> str:
     core, everything = total([before, *parts], "core"), total([before, *parts])
     rows = [
         f"**What is in it.** The core takes about {core} minutes to read and run, set-up included, "
-        f"and stands on its own; everything takes about {everything}. The exercises come on top.",
+        f"and stands on its own; everything takes about {everything}. "
+        "The exercises and the summary come on top.",
         "",
         "| section | | minutes | exercises |",
         "|:---|:---|---:|---:|",
-        f"| [{FRONT}](#Set-up) | **core** | {max(1, round(before.minutes))} |  |",
+        f"| [{FRONT}](#Set-up) | **core** | {before.shown} |  |",
     ]
     for part in parts:
         link = quote(part.marked.replace(" ", "-").replace("`", ""), safe="")  # as Jupyter has it
@@ -177,9 +183,7 @@ def map_of(notebook: Any) -> str:
         indent = "" if part.level == 2 else "&nbsp;&nbsp;↳ "
         bold = f"**{TAGS[part.tag]}**" if part.tag == "core" else TAGS[part.tag]
         more = f"+ {part.exercises}" if part.exercises else ""
-        rows.append(
-            f"| {indent}[{text}](#{link}) | {bold} | {max(1, round(part.minutes))} | {more} |"
-        )
+        rows.append(f"| {indent}[{text}](#{link}) | {bold} | {part.shown} | {more} |")
     return "\n".join(rows)
 
 

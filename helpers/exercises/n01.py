@@ -84,6 +84,8 @@ def listed(answer: Any) -> list[int] | None:
 
 def about_pieces(answer: Any, clip: Any) -> str | None:
     """What is wrong with a list of ids of pieces; None if it is none."""
+    if isinstance(answer, list | tuple) and answer and all(isinstance(a, str) for a in answer):
+        return "Those are pieces, as text. Asked for are their ids: vocabulary[piece]."
     found, right = listed(answer), longest_first(clip, letters(GREEDY))
     if found is None:
         return None
@@ -292,8 +294,14 @@ while symbols:
             "You counted whole words that are lost. Asked for are tokens.": (
                 lambda clip: COPIES - (clip.max_length - 2) // len(pieces(clip, LONG))
             ),
+            "Start and end are in your count of tokens, and you took them off the room, too.": (
+                lambda clip: lost(clip, -4)
+            ),
             "That is how many tokens the prompt has, lost or not.": (
                 lambda clip: COPIES * len(pieces(clip, LONG))
+            ),
+            "That is how many tokens the prompt has, start and end with it, lost or not.": (
+                lambda clip: COPIES * len(pieces(clip, LONG)) + 2
             ),
         },
         hints=[

@@ -72,7 +72,9 @@ def second_layer(
     state: int = 1,
     *,
     normed: bool = True,
+    norm: Any = None,
     scaled: bool = True,
+    shrunk: float = 1,
     causal: bool = True,
     dim: int = -1,
 ) -> Any:
@@ -80,8 +82,9 @@ def second_layer(
     layer_ = clip.inner.encoder.layers[layer]
     rows = states(clip)[state]
     mask = causal_mask(rows) if causal else 0
-    rows = layer_.layer_norm1(rows) if normed else rows
-    return (scores(clip, layer_.self_attn, rows, scaled) + mask).float().softmax(dim)
+    rows = (norm or layer_.layer_norm1)(rows) if normed else rows
+    found = scores(clip, layer_.self_attn, rows, scaled) / shrunk
+    return (found + mask).float().softmax(dim)
 
 
 def skipped(clip: Any, state: int) -> Any:
@@ -220,13 +223,15 @@ answer = token_table[token_id] + position_table[place]""",
         id="2.b",
         right="C",
         why="A sum does not care in which order it is added up. The pooled row comes out of layers "
-        "that know the positions.",
+        "that know the order: by the position rows, and by the causal mask of the next section.",
         wrong={
             "A": "The sums say nothing of order, that is true. The pooled row does.",
             "B": "The same tokens are added up in both prompts, only in another order.",
             "C": None,
         },
-        hints=["Does 2 + 3 differ from 3 + 2? And which of the two had seen the position rows?"],
+        hints=[
+            "Does 2 + 3 differ from 3 + 2? And which of the two is more than a sum of token rows?"
+        ],
     ),
     Choice(
         id="2.c",
@@ -252,8 +257,19 @@ answer = token_table[token_id] + position_table[place]""",
             ),
             "The scale is missing. Dot products of wide vectors are large, and the largest takes "
             "nearly all the weight.": lambda clip: second_layer(clip, scaled=False),
+            "Your scale is that of the whole width. Each dot product is within one head.": (
+                lambda clip: second_layer(
+                    clip, shrunk=math.sqrt(clip.text_config.num_attention_heads)
+                )
+            ),
             "Some rows look ahead: the causal mask is missing.": (
                 lambda clip: second_layer(clip, causal=False)
+            ),
+            "That layer norm is the first layer's. Each layer has its own.": (
+                lambda clip: second_layer(clip, norm=clip.inner.encoder.layers[0].layer_norm1)
+            ),
+            "That layer norm stands before the MLP. Attention has another.": (
+                lambda clip: second_layer(clip, norm=clip.inner.encoder.layers[1].layer_norm2)
             ),
             "That is the attention of the first layer.": lambda clip: second_layer(clip, 0, 0),
             "These are the second layer's matrices, but the rows that go into the first.": (
