@@ -1,10 +1,10 @@
 """Many prompts as one tree: what begins alike is computed once.
 
 A CLIP text encoder is causal: a row depends on no token behind its own. (For an encoder that looks
-both ways, a tree would be wrong.) So nothing behind the first end-of-text token matters, and prompts
-that begin alike share their first rows. Below, each different beginning of three prompts is a node
-with a number. It attends to itself and to its ancestors. The layers run on these 8 nodes instead of
-3 x 77 places, the last layer on the ends alone::
+both ways, a tree would be wrong.) So nothing behind the first end-of-text token matters, and
+prompts that begin alike share their first rows. Below, each different beginning of three prompts is
+a node with a number. It attends to itself and to its ancestors. The layers run on these 8 nodes,
+not on 3 x 77 places; the last layer on the ends alone::
 
     0 start ── 1 a ─┬─ 2 cat ─┬─ 3 asleep ── 4 end
                     │         └─ 5 end
