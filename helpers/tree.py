@@ -1,15 +1,19 @@
 """Many prompts as one tree: what begins alike is computed once.
 
-A CLIP text encoder is causal: a row depends on the tokens up to its own, and on nothing after it.
-So nothing behind the first end-of-text token can change its row, and prompts that begin alike share
-their first rows. The prompts "a cat", "a cat asleep" and "a dog" are this tree::
+A CLIP text encoder is causal: a row depends on no token behind its own. (For an encoder that looks
+both ways, a tree would be wrong.) So nothing behind the first end-of-text token matters, and
+prompts that begin alike share their first rows. Below, each different beginning of three prompts is
+a node with a number. It attends to itself and to its ancestors. The layers run on these 8 nodes,
+not on 3 x 77 places; the last layer on the ends alone::
 
-    start ── a ─┬─ cat ─┬─ end              one node for each different beginning;
-                │       └─ asleep ── end    its position is its depth;
-                └─ dog ── end               it attends to itself and to its ancestors
+    0 start ── 1 a ─┬─ 2 cat ─┬─ 3 asleep ── 4 end
+                    │         └─ 5 end
+                    └─ 6 dog ── 7 end
 
-Here the layers run on the nodes instead of on 77 places for each prompt, the last layer on the ends
-alone. For an encoder that looks both ways it would be wrong: there, rows depend on what follows.
+    sorted ids, 9: end    node at each place    token        1 5 6 7 9 9 8 9
+    1 5 6 7 9             0 1 2 3 4             depth        0 1 2 3 4 3 2 3
+    1 5 6 9               0 1 2 5               end          4 5 7
+    1 5 8 9               0 1 6 7               node 7 sees  0 1 6 7
 """
 
 from __future__ import annotations
@@ -18,11 +22,8 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import scaled_dot_product_attention
-from torch.nn.utils.rnn import pad_sequence
 from tqdm import tqdm
 
 NODES = 1000  # that run at once, about; 16 times as many on a GPU
@@ -58,7 +59,7 @@ def pooled_by_tree(inner: nn.Module, input_ids: Tensor, length: Tensor) -> Tenso
 
 def run(inner: nn.Module, some: list[Tree]) -> Tensor:
     """Token row + position row, then the layers, on all nodes. At the ends: (prompts, d)."""
-    token, depth, end = (pad_sequence([t[i] for t in some], True) for i in (0, 1, 3))
+    token, depth, end = (nn.utils.rnn.pad_sequence([t[i] for t in some], True) for i in (0, 1, 3))
     sees = torch.eye(token.shape[1], dtype=torch.bool, device=token.device).repeat(len(some), 1, 1)
     for one, tree in zip(sees, some, strict=True):  # the eye stays where a tree is smaller
         one[: len(tree.sees), : len(tree.sees)] = tree.sees
@@ -77,43 +78,43 @@ def through(layer: nn.Module, x: Tensor, seen: Tensor, mask: Tensor) -> Tensor:
     q = attention.q_proj(normed if x is seen else layer.layer_norm1(x))
     k, v = attention.k_proj(normed), attention.v_proj(normed)
     q, k, v = (y.unflatten(-1, (-1, attention.head_dim)).transpose(1, 2) for y in (q, k, v))
-    read = scaled_dot_product_attention(q, k, v, mask[:, None], scale=attention.scale)
+    read = nn.functional.scaled_dot_product_attention(q, k, v, mask[:, None], scale=attention.scale)
     x = x + attention.out_proj(read.transpose(1, 2).flatten(2))
     return x + layer.mlp(layer.layer_norm2(x))
 
 
 def sort(input_ids: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
-    """The different prompts, as in a dictionary, -1 behind their ends; and where each of n went."""
-    places = torch.arange(int(length.max()), device=length.device)
-    ids = input_ids[:, : len(places)].masked_fill(places >= length[:, None], -1).cpu()
-    # bytes, the high one first, compare like words, and fast
-    words = (ids + 1).numpy().astype(">u4", order="C").view(f"V{4 * len(places)}")
-    _, first, back = np.unique(words, return_index=True, return_inverse=True)
-    return ids[first].to(length.device), torch.from_numpy(back.ravel()).to(length.device)
+    """The different prompts in order, -1 behind their ends; and which of them each of n is."""
+    place = torch.arange(int(length.max()), device=length.device)
+    ids = input_ids[:, : len(place)].masked_fill(place >= length[:, None], -1)
+    prompts, back = torch.unique(ids.cpu(), dim=0, return_inverse=True)  # sorted like words
+    return prompts.to(length.device), back.to(length.device)
 
 
 def trees(prompts: Tensor, nodes: int) -> Iterator[Tree]:
     """Cut sorted prompts into trees of at most so many nodes, or of one prompt."""
     real = prompts >= 0
-    alike = real[1:] & (prompts[1:] == prompts[:-1])
-    same = torch.cat([torch.zeros_like(real[:1]), alike.cumprod(-1).bool()])
-    total = (real & ~same).sum(-1).cumsum(0)  # nodes up to each prompt, in one tree of them all
-    start = before = 0
-    while start < len(prompts):
-        room = before + nodes - int(same[start].sum())  # the first has all its nodes here
-        stop = max(start + 1, int(torch.searchsorted(total, room, right=True)))
-        yield grow(prompts[start:stop], real[start:stop], same[start:stop])
-        start, before = stop, int(total[stop - 1])
+    shared = torch.zeros_like(real)  # with the prompt before it: from the start, without a gap
+    shared[1:] = (prompts[1:] == prompts[:-1]).cumprod(-1)
+    lengths, added = real.sum(-1).tolist(), (real & ~shared).sum(-1).tolist()
+    first, size = 0, lengths[0]  # of the tree so far: its first prompt, its nodes
+    for this in range(1, len(prompts)):
+        size += added[this]
+        if size > nodes:  # begin another, where this prompt has nobody to share with
+            yield grow(prompts[first:this], shared[first:this])
+            first, size = this, lengths[this]
+    yield grow(prompts[first:], shared[first:])
 
 
-def grow(prompts: Tensor, real: Tensor, same: Tensor) -> Tree:
-    """The tree of sorted prompts: a node wherever one is not the same as the one before it."""
-    new = real & ~same
-    new[0] = real[0]
-    number = new.view(-1).cumsum(0).view(new.shape) - 1
-    node = number.masked_fill(~new, -1).cummax(0).values  # a shared place: as in a row above
-    row, depth = new.nonzero(as_tuple=True)
-    place = torch.arange(new.shape[1], device=row.device)
-    path = torch.where(place <= depth[:, None], node[row], number[new][:, None])
-    sees = torch.eye(len(row), dtype=torch.bool, device=row.device).scatter_(1, path, True)
+def grow(prompts: Tensor, shared: Tensor) -> Tree:
+    """One tree of sorted prompts: a node wherever one does not share what is above it."""
+    real = prompts >= 0
+    new = real & torch.cat([real[:1], ~shared[1:]])
+    row, depth = new.nonzero(as_tuple=True)  # of each node, in the order of their numbers
+    # a shared place has the node of the place above it: the largest number so far in the column
+    node = (new.flatten().cumsum(0).view_as(new) - 1).masked_fill(~new, -1).cummax(0).values
+    # a node sees the nodes of its row up to its depth; behind that, itself once more
+    place = torch.arange(prompts.shape[1], device=row.device)
+    seen = torch.where(place <= depth[:, None], node[row], node[new][:, None])
+    sees = torch.zeros(2 * row.shape, dtype=torch.bool, device=row.device).scatter_(1, seen, True)
     return Tree(prompts[new], depth, sees, node.gather(1, real.sum(-1, keepdim=True) - 1)[:, 0])

@@ -5,8 +5,11 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +22,7 @@ from pyarrow import parquet
 import helpers.tree
 from helpers import embed, normalize
 from helpers.bulk import __main__ as bulk
-from helpers.bulk.captions import BOM, LONGEST, Caption, captions
+from helpers.bulk.captions import BOM, FIRST, KINDS, LONGEST, Caption, captions, where
 from helpers.bulk.shards import Shards
 
 TEXTS = ["a cat", "", "a red heart on a blue background", "“curly” café 猫", "a cat", "a, b\tc"]
@@ -45,7 +48,10 @@ def written(folder: Path, kind: str, texts: list[str | None]) -> Path:
 @pytest.mark.parametrize("kind", [".txt", ".jsonl", ".csv", ".tsv", ".parquet"])
 def test_every_kind_of_file(kind: str, tmp_path: Path) -> None:
     found = list(captions(written(tmp_path, kind, TEXTS), "caption"))
-    assert found == [Caption(number, text) for number, text in enumerate(TEXTS, start=1)]
+    before = {".txt": 0, ".jsonl": 0, ".csv": 1, ".tsv": 1}  # lines of the file
+    for number, (text, caption) in enumerate(zip(TEXTS, found, strict=True), start=1):
+        line = number + before[kind] if kind in before else 0
+        assert caption == Caption(number, text, "", line)
 
 
 def test_bad_lines_of_a_text(tmp_path: Path) -> None:
@@ -114,13 +120,19 @@ def test_bad_rows_of_tables(tmp_path: Path) -> None:
         "not UTF-8",
         "longer than 100,000 letters",
         "3 cells where the header has 2",
-        "1 cells where the header has 2",
-        "1 cells where the header has 2",  # the open quote runs to the end
+        "1 cell where the header has 2",
+        "1 cell where the header has 2",  # the open quote runs to the end
     ]
     path.write_bytes(b'id,caption\n1,"open\n2,a\n3,"b\n')
     assert [c.problem for c in captions(path, "caption")] == ["a line break in it (an open quote?)"]
     path.write_bytes(b"caption\na\n\nb\n")
     assert [(c.number, c.text) for c in captions(path, "caption")] == [(1, "a"), (2, ""), (3, "b")]
+    path.write_bytes(b'id,caption\n1,"a\nb"\n2,c\n3\n')
+    assert [where(c.number, c.line) for c in captions(path, "caption")] == [
+        "row 1 (line 2 of the file)",
+        "row 2 (line 4 of the file)",
+        "row 3 (line 5 of the file)",
+    ]
     path.with_suffix(".parquet").write_bytes(b"PAR1 no")
     with pytest.raises(ValueError, match=r"captions.parquet is damaged, or no Parquet file"):
         list(captions(path.with_suffix(".parquet"), "caption"))
@@ -156,10 +168,64 @@ def test_rows_are_those_of_embed(clip, tmp_path: Path, capsys: pytest.CaptureFix
     assert pyarrow.concat_tables(tables)["caption"].to_pylist() == good
     assert pyarrow.concat_tables(tables)["line"].to_pylist() == [1, 2, 3, 4, 5, 6, 8]
     whole = json.loads((tmp_path / "out/manifest.json").read_text())["whole"]
-    assert whole == {"shards": 3, "rows": 7, "cut": 1, "bad": 1, "first_bad": [[7, "not UTF-8"]]}
+    assert whole == {
+        **{"shards": 3, "rows": 7, "cut": 1, "blank": 1, "bad": 1},
+        "first_bad": [["line 7", "not UTF-8"]],
+    }
     told = capsys.readouterr().out
-    assert "7 captions in 3 shards" in told
-    assert "line 7: not UTF-8" in told
+    assert re.match(rf"7 captions in 3 shards in {tmp_path}/out; [0-9,]+ captions/s\n", told)
+    assert told.splitlines()[1:] == [
+        "1 caption was cut to 77 tokens",
+        "1 line is blank and became the empty prompt",
+        "1 line was bad and has no row",
+        "  line 7: not UTF-8",
+    ]
+    run(path, tmp_path / "out", "--shard", 3, "--dtype", "float32")
+    assert "; finished already, nothing was left to do\n" in capsys.readouterr().out
+    (tmp_path / "out/text_emb/text_emb_1.npy").unlink()
+    run(path, tmp_path / "out", "--shard", 3, "--dtype", "float32")
+    assert "captions/s; 2 of 3 shards were there\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("kind", [".jsonl", ".csv", ".parquet"])
+def test_a_wrong_column_blocks_nothing(kind: str, tmp_path: Path) -> None:
+    path, out = written(tmp_path, kind, TEXTS), tmp_path / "out"
+    with pytest.raises(ValueError, match=r"no column 'text'.* 'id', 'caption'\."):
+        run(path, out, "--column", "text")
+    assert not out.exists()
+    with pytest.raises(ValueError, match="Nothing to embed: all 6 lines are bad, the first is"):
+        run(path, out, "--column", "id") if kind != ".csv" else run(bad_csv(tmp_path), out)
+    assert bytes_of(out) == {}
+    Shards(out, {"column": "text"}).open()  # another job that embedded nothing
+    run(path, out)
+    assert json.loads((out / "manifest.json").read_text())["whole"]["rows"] == len(TEXTS)
+
+
+def bad_csv(folder: Path) -> Path:
+    """Six rows with a cell too many."""
+    path = folder / "bad.csv"
+    path.write_text("caption\n" + "a,b\n" * 6)
+    return path
+
+
+def test_only_the_first_lines_of_json_tell_the_column(tmp_path: Path) -> None:
+    path = tmp_path / "captions.jsonl"
+    path.write_text('{"other": 1}\n' * (FIRST - 1) + '{"caption": "a"}\n')
+    assert sum(not c.problem for c in captions(path, "caption")) == 1
+    path.write_text('{"other": 1}\n' * FIRST + '{"caption": "a"}\n')
+    with pytest.raises(ValueError, match="in its first 1,000 lines; they have 'other'"):
+        list(captions(path, "caption"))
+    path.write_text("no JSON\n")
+    with pytest.raises(ValueError, match="in its first line; they are no JSON objects"):
+        list(captions(path, "caption"))
+
+
+@pytest.mark.parametrize(("name", "text"), [("a.txt", ""), ("a.csv", "caption\n"), ("a.jsonl", "")])
+def test_an_empty_file_is_told(name: str, text: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(ValueError, match=f"{name} is empty: there is no caption in it"):
+        run(tmp_path / name, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_settings(clip, tmp_path: Path) -> None:
@@ -218,7 +284,7 @@ def test_another_job_does_not_mix_in(change: list[str], tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="holds the shards of another job"):
         run(path, tmp_path / "out", *change)
     path.write_bytes(path.read_bytes().replace(b"cat", b"dog"))
-    with pytest.raises(ValueError, match="captions: "):
+    with pytest.raises(ValueError, match="the captions file has changed since. To go on,"):
         run(path, tmp_path / "out")
     assert bytes_of(tmp_path / "out") == before
 
@@ -317,18 +383,46 @@ def command(*arguments: object, launch: tuple[str, ...] = ()) -> subprocess.Comp
     )
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows has another way to interrupt")
+def test_an_interrupt_is_told_and_the_same_command_goes_on(tmp_path: Path) -> None:
+    path = written(tmp_path, ".txt", [f"{text} {i}" for i in range(2000) for text in TEXTS])
+    told = [sys.executable, "-m", "helpers.bulk", path, tmp_path / "out", "--shard", "20"]
+    with subprocess.Popen(told, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
+        while len(list(tmp_path.glob("out/text_emb/*.npy"))) < 2 and process.poll() is None:
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        _, error = process.communicate()
+    assert process.returncode == 130, error
+    assert error.splitlines()[-1] == "stopped; the same command goes on from here"
+    assert "Traceback" not in error
+    ended = command(path, tmp_path / "out", "--shard", 20)
+    assert re.search(r"; [0-9]+ of 600 shards were there\n", ended.stdout), ended.stderr
+
+
+def test_help_tells_every_option_and_how_to_read_what_is_written() -> None:
+    parser = bulk.command_line()
+    text = " ".join(parser.format_help().split())
+    assert text.count("(default: ") == len(vars(parser.parse_args(["a", "b"]))) - 2
+    for name in (*KINDS, "pyarrow", "numpy.load", "read_table", "manifest.json"):
+        assert name in text
+
+
 def test_what_goes_wrong_is_told_in_a_sentence(tmp_path: Path, sd1_folder: Path) -> None:
     path = written(tmp_path, ".csv", TEXTS)
     bad = tmp_path / "bad.txt"
     bad.write_bytes(b"a\n\xff\n")
     other = tmp_path / "x.docx"
     other.write_bytes(b"")
+    cells = tmp_path / "cells.csv"
+    cells.write_text("caption,id\na,1\nb,c,2\n")
     no_projection = ["--checkpoint", sd1_folder]
     for arguments, sentence in [
         ([path, tmp_path / "a", "--column", "text"], "no column 'text'; it has 'id', 'caption'."),
         ([tmp_path / "no.txt", tmp_path / "a"], f"{tmp_path / 'no.txt'} is not a file."),
         ([other, tmp_path / "b"], "none of .csv, .jsonl, .ndjson, .parquet, .pq, .tsv, .txt."),
         ([bad, tmp_path / "c", "--strict"], "is bad: not UTF-8; without --strict it is left out."),
+        ([cells, tmp_path / "c", "--strict"], "row 2 (line 3 of the file) is bad: "
+            "3 cells where the header has 2; without --strict it is left out."),
         ([path, tmp_path / "d", *no_projection], "has no projection; pass --output pooled."),
         ([path, tmp_path / "e", "--shard", "0"], "--shard must be at least 1."),
         ([path, path], "captions.csv/text_emb: Not a directory."),

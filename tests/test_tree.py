@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -39,6 +40,27 @@ def beginnings(tree: Tree) -> list[tuple[int, ...]]:
         assert [int(tree.depth[node]) for node in ancestors] == list(range(len(ancestors)))
         found.append(tuple(int(tree.token[node]) for node in ancestors))
     return found
+
+
+def test_the_example_in_the_docstring() -> None:
+    """The ids and nodes stand on the left of its table, what the tree holds on the right."""
+    lines = helpers.tree.__doc__.split("token   ")[1].splitlines()
+    numbers = [re.findall(r"[0-9]+(?: [0-9]+)*", line) for line in lines]
+    (token,), (first, _, depth), (second, _, end), (third, _, _, sees) = numbers
+    asleep, cat, dog = ([int(x) for x in ids.split()[:-1]] for ids in (first, second, third))
+    ids = torch.tensor([[1, 5, 6, 9, 9], [1, 5, 6, 7, 9], [1, 5, 8, 9, 9]])
+    prompts, back = sort(ids, torch.tensor([4, 5, 4]))
+    assert back.tolist() == [1, 0, 2]
+    assert prompts.tolist() == [[*asleep, 9], [*cat, 9, -1], [*dog, 9, -1]]
+    (tree,) = trees(prompts, 100)
+    found = [tree.token, tree.depth, tree.end, tree.sees[7].nonzero().flatten()]
+    assert [x.tolist() for x in found] == [
+        [int(x) for x in numbers.split()] for numbers in (token, depth, end, sees)
+    ]
+    # a row of the middle column is what the end of that prompt sees
+    nodes = [row[1] for row in numbers[1:]]
+    seen = [tree.sees[at].nonzero().flatten().tolist() for at in tree.end]
+    assert [" ".join(map(str, path)) for path in seen] == nodes
 
 
 # few different tokens, so that beginnings are shared; 0 and 300 need more than one byte's order

@@ -11,7 +11,9 @@ import argparse
 import contextlib
 import hashlib
 import logging
+import os
 import sys
+import time
 from collections.abc import Iterator
 from importlib.util import find_spec
 from itertools import islice
@@ -21,10 +23,19 @@ from typing import Any
 from .. import CheckpointError, embed, load_clip, tokenize
 from ..checkpoints import find_folder
 from ..folders import layout
-from .captions import Caption, captions
-from .shards import Shards
+from .captions import Caption, captions, where
+from .shards import Bad, Shards
 
 SETTINGS = ("output", "dtype", "normalize", "column", "shard")
+WRITES = """\
+what is written, a shard of --shard lines at a time (it needs pyarrow, the extra "bulk"):
+  out/text_emb/text_emb_0.npy        numpy.load(...): (captions, d), a row for each caption
+  out/metadata/metadata_0.parquet    pyarrow.parquet.read_table(...): its "caption" and its "line"
+                                     (in CSV and Parquet the row, counted without the header)
+  out/manifest.json                  the settings, the counts, the first 100 bad lines
+A bad line (not UTF-8, not JSON, no text) has no row; a blank one is the empty prompt. To go on
+after a stop, give the same command again.
+"""
 OF_A_CLIP = {".safetensors", ".json", ".txt"}  # weights, configuration, vocabulary and merges
 
 
@@ -33,21 +44,37 @@ def command_line() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m helpers.bulk",
         description=__doc__,
+        epilog=WRITES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("captions", type=Path, help=".txt, .jsonl, .csv, .tsv or .parquet")
-    parser.add_argument("out", type=Path, help="a folder for the shards")
-    parser.add_argument(
-        "--checkpoint", default="emoji", help="a name, a folder or a Hub id (emoji)"
+    add, default = parser.add_argument, "(default: %(default)s)"
+    add(
+        "captions",
+        type=Path,
+        help=".txt (a caption a line), .jsonl or .ndjson, .csv, .tsv, .parquet or .pq",
     )
-    parser.add_argument("--output", choices=["pooled", "projected"], default="projected")
-    parser.add_argument(
-        "--dtype", choices=["float16", "float32"], default="float16", help="of what is stored"
+    add("out", type=Path, help="a folder for the shards; it is made where there is none")
+    add("--checkpoint", default="emoji", help=f"a name, a folder or a Hub id {default}")
+    add(
+        "--output",
+        choices=["pooled", "projected"],
+        default="projected",
+        help=f"which vectors: projected are those that are compared with images {default}",
     )
-    parser.add_argument("--normalize", action="store_true", help="to length 1, for an index")
-    parser.add_argument("--column", default="caption", help="where the caption is (caption)")
-    parser.add_argument("--shard", type=int, default=10_000, help="lines in a shard (10000)")
-    parser.add_argument("--strict", action="store_true", help="stop at the first bad line")
+    add(
+        "--dtype",
+        choices=["float16", "float32"],
+        default="float16",
+        help=f"of what is stored {default}",
+    )
+    add("--normalize", action="store_true", help="to length 1, for an index (default: as they are)")
+    add("--column", default="caption", help=f"where the caption is, in all but .txt {default}")
+    add("--shard", type=int, default=10_000, help=f"lines in a shard {default}")
+    add(
+        "--strict",
+        action="store_true",
+        help="stop at the first bad line (default: leave it out, and say so)",
+    )
     return parser
 
 
@@ -58,6 +85,10 @@ def main() -> None:
         raise SystemExit("--shard must be at least 1.")
     try:
         run(arguments)
+    except KeyboardInterrupt:
+        if os.environ.get("RANK", "0") == "0":  # of several processes one tells it
+            print("\nstopped; the same command goes on from here", file=sys.stderr)
+        raise SystemExit(130) from None  # what a shell says of a program that Ctrl-C ended
     except (CheckpointError, ImportError, ValueError) as error:
         raise SystemExit(str(error)) from None
     except OSError as error:
@@ -73,6 +104,8 @@ def run(arguments: argparse.Namespace) -> None:
         raise ImportError("Shards need pyarrow: run 'pip install pyarrow'.")
     if not arguments.captions.is_file():
         raise ValueError(f"{arguments.captions} is not a file.")
+    if next(captions(arguments.captions, arguments.column), None) is None:  # or a wrong column
+        raise ValueError(f"{arguments.captions} is empty: there is no caption in it.")
     here = PartialState()
     clip = load_clip(arguments.checkpoint, device=here.device)
     if arguments.output == "projected" and clip.text_projection is None:
@@ -80,29 +113,64 @@ def run(arguments: argparse.Namespace) -> None:
     shards = Shards(arguments.out, job(arguments, clip.name))
     if here.is_main_process:
         shards.open()
-    here.wait_for_everyone()
+    there = shards.there()
+    here.wait_for_everyone()  # nobody writes before all have looked
 
-    number = -1
-    bar = tqdm(desc="captions", unit="caption", unit_scale=True, disable=not here.is_main_process)
+    number, fresh, began = -1, 0, time.perf_counter()
+    quiet = not here.is_main_process
+    bar = tqdm(desc="captions", unit=" captions", unit_scale=True, smoothing=0, disable=quiet)
+    bar.initial = 0  # which it lacks where it is disabled
     with bar:
         for number, lines in enumerate(groups(arguments)):
-            bad = [(line.number, line.problem) for line in lines if line.problem]
+            bad = bad_of(lines)
             if bad and arguments.strict:
                 raise ValueError(
-                    f"line {bad[0][0]} is bad: {bad[0][1]}; without --strict it is left out."
+                    f"{where(*bad[0][:2])} is bad: {bad[0][2]}; without --strict it is left out."
                 )
-            if number % here.num_processes == here.process_index and not shards.is_there(number):
-                write(shards, number, lines, clip, arguments)
+            if number in there:
+                bar.initial += len(lines)  # they do not count in the rate
+            else:
+                fresh += len(lines)
+                if number % here.num_processes == here.process_index:
+                    write(shards, number, lines, clip, arguments)
             bar.update(len(lines))
     here.wait_for_everyone()
     if here.is_main_process:
-        whole = shards.close(number + 1)
+        counts = shards.close(number + 1)
+        rate = fresh / (time.perf_counter() - began)
+        tell(counts, arguments.out, clip.max_length, len(there & {*range(number + 1)}), rate)
+
+
+def tell(whole: dict[str, Any], out: Path, longest: int, there: int, rate: float) -> None:
+    """The closing lines."""
+    shards, cut, blank, bad = (whole[key] for key in ("shards", "cut", "blank", "bad"))
+    print(f"{many(whole['rows'], 'caption')} in {many(shards, 'shard')} in {out}", end="")
+    if there == shards:
+        print("; finished already, nothing was left to do")
+    else:
         print(
-            f"{whole['rows']:,} captions in {whole['shards']} shards in {arguments.out}; "
-            f"{whole['cut']:,} were cut, {whole['bad']:,} lines were bad and have no row"
+            f"; {rate:,.0f} captions/s" + f"; {there} of {shards} shards were there" * (there > 0)
         )
-        for line, problem in whole["first_bad"][:5]:
-            print(f"  line {line}: {problem}")
+    if cut:
+        print(f"{many(cut, 'caption was', 'captions were')} cut to {longest} tokens")
+    if blank:
+        print(f"{many(blank, 'line is', 'lines are')} blank and became the empty prompt")
+    if bad:
+        print(
+            f"{many(bad, 'line was', 'lines were')} bad and {'have' if bad > 1 else 'has'} no row"
+        )
+    for place, problem in whole["first_bad"][:5]:
+        print(f"  {place}: {problem}")
+
+
+def many(count: int, one: str, more: str = "") -> str:
+    """ "1 shard", "2 shards"."""
+    return f"{count:,} {one if count == 1 else more or one + 's'}"
+
+
+def bad_of(lines: list[Caption]) -> list[Bad]:
+    """Those that are no captions."""
+    return [(line.number, line.line, line.problem) for line in lines if line.problem]
 
 
 def groups(arguments: argparse.Namespace) -> Iterator[list[Caption]]:
@@ -118,7 +186,6 @@ def write(
     """Embed one shard and store it."""
     import numpy as np
 
-    bad = [(line.number, line.problem) for line in lines if line.problem]
     good = [line for line in lines if not line.problem]
     pooled = arguments.output == "pooled"
     width = clip.text_config.hidden_size if pooled else clip.text_projection.out_features
@@ -134,11 +201,16 @@ def write(
 
             found = normalize(found)
         vectors = found.numpy().astype(arguments.dtype)
-    shards.write(number, vectors, [x.text for x in good], [x.number for x in good], cut, bad)
+    shards.write(
+        number, vectors, [x.text for x in good], [x.number for x in good], cut, bad_of(lines)
+    )
 
 
 def fitting(clip: Any, tokens: Any) -> Any:
-    """``embed``; where memory does not suffice, with half as many nodes, and from then on."""
+    """``embed``; where memory does not suffice, with half as many nodes, and from then on.
+
+    It changes ``tree.NODES``, which ``embed`` reads at each call: this process runs nothing else.
+    """
     import torch
 
     from .. import tree
@@ -155,7 +227,10 @@ def fitting(clip: Any, tokens: Any) -> Any:
 
 @contextlib.contextmanager
 def cut_prompts() -> Iterator[list[logging.LogRecord]]:
-    """Collect what ``tokenize`` says of prompts that do not fit, instead of printing a million."""
+    """Collect what ``tokenize`` says of prompts that do not fit, instead of printing a million.
+
+    It logs one record for each prompt it cuts and returns no count, so the records are the count.
+    """
     log, records = logging.getLogger("helpers.tokens"), []
 
     def keep(record: logging.LogRecord) -> bool:

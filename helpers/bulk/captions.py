@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,6 +15,7 @@ BOM = b"\xef\xbb\xbf"  # some editors begin a file with it
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
 LINES = {".txt", ".jsonl", ".ndjson"}
 PARQUET = {".parquet", ".pq"}
+FIRST = 1000  # lines of JSON, one of which must have the column
 KINDS = sorted(LINES | PARQUET | set(SEPARATORS))
 
 
@@ -24,11 +26,20 @@ class Caption(NamedTuple):
         number: of its line, from 1; of its row in a CSV or Parquet file, without the header.
         text: the caption; "" where there is a problem.
         problem: what is wrong with it in a few words, or "".
+        line: of the file, where it begins; 0 in a Parquet file, which has no lines.
     """
 
     number: int
     text: str
     problem: str = ""
+    line: int = 0
+
+
+def where(number: int, line: int) -> str:
+    """How a person finds a caption in the file."""
+    if number == line:
+        return f"line {line}"
+    return f"row {number}" + (f" (line {line} of the file)" if line else "")
 
 
 def captions(path: Path, column: str) -> Iterator[Caption]:
@@ -36,29 +47,32 @@ def captions(path: Path, column: str) -> Iterator[Caption]:
 
     Args:
         path: a file whose name ends in .txt (a caption a line), .jsonl or .ndjson (an object a
-            line), .csv, .tsv (with a header) or .parquet.
+            line), .csv, .tsv (with a header), .parquet or .pq.
         column: where the caption is, in all but .txt.
 
     Raises:
-        ValueError: another kind of file, a damaged one, or none of its columns has that name.
+        ValueError: another kind of file, a damaged one, or none of its columns has that name (of
+            JSON lines: none of the first 1,000 has it).
         ImportError: a Parquet file, and pyarrow is not installed.
     """
     kind = path.suffix.lower()
-    found: Iterator[tuple[str, str]]
-    if kind == ".txt":
-        found = (text_of(line) for line in lines(path, 4 * LONGEST))  # 4 bytes a letter at most
+    found: Iterator[tuple[int, tuple[str, str]]]
+    if kind == ".txt":  # 4 bytes a letter at most
+        found = enumerate(map(text_of, lines(path, 4 * LONGEST)), start=1)
     elif kind in LINES:
-        found = (field_of(line, column) for line in lines(path, LONGEST_JSON))
+        check_fields(path, column)
+        fields = (field_of(line, column) for line in lines(path, LONGEST_JSON))
+        found = enumerate(fields, start=1)
     elif kind in SEPARATORS:
         found = cells(path, column, SEPARATORS[kind])
     elif kind in PARQUET:
-        found = parquet(path, column)
+        found = ((0, cell) for cell in parquet(path, column))
     else:
         raise ValueError(f"{path.name} is none of {', '.join(KINDS)}.")
-    for number, (text, problem) in enumerate(found, start=1):
+    for number, (line, (text, problem)) in enumerate(found, start=1):
         if not problem and len(text) > LONGEST:
             problem = f"longer than {LONGEST:,} letters"
-        yield Caption(number, "" if problem else text, problem)
+        yield Caption(number, "" if problem else text, problem, line)
 
 
 def lines(path: Path, longest: int) -> Iterator[bytes | None]:
@@ -83,6 +97,29 @@ def text_of(line: bytes | None) -> tuple[str, str]:
         return line.decode("utf-8"), ""
     except UnicodeDecodeError:
         return "", "not UTF-8"
+
+
+def check_fields(path: Path, column: str) -> None:
+    """See that the column is in one of the first lines of JSON, which the first one mostly tells.
+
+    Raises:
+        ValueError: it is in none of them.
+    """
+    count, names = 0, {}
+    for line in islice(lines(path, LONGEST_JSON), FIRST):
+        count += 1
+        try:
+            entry = json.loads(line or b"")
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(entry, dict):
+            if column in entry:
+                return
+            names |= dict.fromkeys(entry)
+    if count:
+        have = f"they have {', '.join(map(repr, names))}" if names else "they are no JSON objects"
+        what = f"first {count:,} lines" if count > 1 else "first line"
+        raise ValueError(f"{path.name} has no column {column!r} in its {what}; {have}.")
 
 
 def field_of(line: bytes | None, column: str) -> tuple[str, str]:
@@ -114,8 +151,8 @@ def string(value: object) -> tuple[str, str]:
     return value, ""
 
 
-def cells(path: Path, column: str, separator: str) -> Iterator[tuple[str, str]]:
-    """A column of a CSV file.
+def cells(path: Path, column: str, separator: str) -> Iterator[tuple[int, tuple[str, str]]]:
+    """A column of a CSV file, each cell with the line where its row begins.
 
     A row of more or fewer cells than the header, and a caption with a line break in it, are no
     captions: most of these have a comma or an opening quote that was not escaped.
@@ -129,14 +166,19 @@ def cells(path: Path, column: str, separator: str) -> Iterator[tuple[str, str]]:
             names = ", ".join(map(repr, header)) or "none"
             raise ValueError(f"{path.name} has no column {column!r}; it has {names}.")
         place = header.index(column)
+        line = rows.line_num + 1
         for row in rows:
-            row = row or [""]  # an empty line is an empty cell
-            if len(row) != len(header):
-                yield "", f"{len(row)} cells where the header has {len(header)}"
-            elif "\n" in row[place]:
-                yield "", "a line break in it (an open quote?)"
-            else:
-                yield string(row[place])
+            yield line, cell(row or [""], place, len(header))  # an empty line is an empty cell
+            line = rows.line_num + 1
+
+
+def cell(row: list[str], place: int, width: int) -> tuple[str, str]:
+    """A cell of a row, and what is wrong with it."""
+    if len(row) != width:
+        return "", f"{len(row)} cell{'s' * (len(row) != 1)} where the header has {width}"
+    if "\n" in row[place]:
+        return "", "a line break in it (an open quote?)"
+    return string(row[place])
 
 
 def parquet(path: Path, column: str) -> Iterator[tuple[str, str]]:

@@ -17,6 +17,10 @@ from typing import Any
 
 import numpy as np
 
+from .captions import where
+
+Bad = tuple[int, int, str]  # the number of a caption, its line of the file, what is wrong with it
+HASHED = {"captions": "the captions file has", "files": "the checkpoint's files have"}
 VECTORS, METADATA, MANIFEST = "text_emb", "metadata", "manifest.json"
 
 
@@ -28,7 +32,7 @@ class Shards:
     job: dict[str, Any]
 
     def open(self) -> None:
-        """Make the folder, or see that what lies in it belongs to this job.
+        """Make the folder, or see that the shards in it belong to this job.
 
         Raises:
             ValueError: it belongs to another one.
@@ -38,6 +42,7 @@ class Shards:
             for part in (self.folder / name).glob("*.part*"):  # of a process that was killed
                 part.unlink()
         manifest = self.folder / MANIFEST
+        filled = any(self.folder.glob(f"{VECTORS}/*"))
         if manifest.exists():
             try:
                 was = dict(json.loads(manifest.read_text(encoding="utf-8"))["job"])
@@ -46,16 +51,25 @@ class Shards:
                     f"{manifest} is damaged; delete {self.folder} to begin anew."
                 ) from None
             other = [key for key in self.job | was if self.job.get(key) != was.get(key)]
-            if other:
-                changes = ", ".join(f"{k}: {was.get(k)} -> {self.job.get(k)}" for k in other)
+            if other and filled:
+                changes = "; ".join(change(k, was.get(k), self.job.get(k)) for k in other)
                 raise ValueError(
-                    f"{self.folder} holds the shards of another job ({changes}). "
-                    "Name another folder, or delete this one to begin anew."
+                    f"{self.folder} holds the shards of another job: {changes}. To go on, run it "
+                    "as it was; else name another folder, or delete this one to begin anew."
                 )
-        elif any(self.folder.glob(f"{VECTORS}/*")):
+            if other:  # nothing was embedded, so there is nothing to mix up
+                self.write_manifest({})
+        elif filled:
             raise ValueError(f"{self.folder} holds shards and no {MANIFEST}; name another folder.")
         else:
             self.write_manifest({})
+
+    def there(self) -> set[int]:
+        """The numbers of the shards that are there and whole."""
+        found = (path.stem.rpartition("_")[2] for path in self.folder.glob(f"{VECTORS}/*.npy"))
+        return {
+            int(number) for number in found if number.isdecimal() and self.is_there(int(number))
+        }
 
     def paths(self, number: int) -> tuple[Path, Path]:
         """Of the vectors and of the metadata."""
@@ -85,50 +99,70 @@ class Shards:
         texts: list[str],
         lines: list[int],
         cut: int,
-        bad: list[tuple[int, str]],
+        bad: list[Bad],
     ) -> None:
         """Both files under other names first, renamed when they are whole."""
         import pyarrow
         from pyarrow import parquet
 
-        told = {"cut": str(cut), "bad": json.dumps(bad)}
+        blank = sum(not text.strip() for text in texts)
+        told = {"cut": str(cut), "blank": str(blank), "bad": json.dumps(bad)}
         table = pyarrow.table({"caption": texts, "line": lines}).replace_schema_metadata(told)
         to_vectors, to_metadata = self.paths(number)
         whole(to_metadata, lambda file: parquet.write_table(table, file))
         whole(to_vectors, lambda file: np.save(file, vectors))
 
-    def counts(self, number: int) -> tuple[int, int, list[tuple[int, str]]]:
-        """(rows, captions that were cut, bad lines) of a shard."""
+    def counts(self, number: int) -> tuple[int, int, int, list[Bad]]:
+        """(rows, captions that were cut, blank captions, bad lines) of a shard."""
         from pyarrow import parquet
 
         about = parquet.read_metadata(self.paths(number)[1])
         told = about.metadata
-        bad = [(int(line), problem) for line, problem in json.loads(told[b"bad"])]
-        return about.num_rows, int(told[b"cut"]), bad
+        bad = [(number, line, problem) for number, line, problem in json.loads(told[b"bad"])]
+        return about.num_rows, int(told[b"cut"]), int(told[b"blank"]), bad
 
     def close(self, shards: int) -> dict[str, Any]:
         """Count what is there and write it into the manifest.
 
         Raises:
-            ValueError: a shard is missing.
+            ValueError: a shard is missing; or none has a row, and they are deleted.
         """
         missing = [number for number in range(shards) if not self.is_there(number)]
         if missing:
             raise ValueError(f"shard {missing[0]} is missing: run the same command once more.")
-        rows = cut = bad = 0
-        shown: list[tuple[int, str]] = []
+        rows = cut = blank = bad = 0
+        shown: list[Bad] = []
         for number in range(shards):
-            more, more_cut, bad_lines = self.counts(number)
-            rows, cut, bad = rows + more, cut + more_cut, bad + len(bad_lines)
+            more, more_cut, more_blank, bad_lines = self.counts(number)
+            rows, cut, blank = rows + more, cut + more_cut, blank + more_blank
+            bad += len(bad_lines)
             shown += bad_lines[: max(0, 100 - len(shown))]
-        counts = {"shards": shards, "rows": rows, "cut": cut, "bad": bad, "first_bad": shown}
-        self.write_manifest(counts)
-        return counts
+        if not rows:
+            for path in (self.folder / MANIFEST, *sum(map(self.paths, range(shards)), ())):
+                path.unlink()
+            raise ValueError(
+                f"Nothing to embed: all {bad:,} lines are bad, the first is "
+                f"{where(*shown[0][:2])}: {shown[0][2]}."
+            )
+        counts = {"shards": shards, "rows": rows, "cut": cut, "blank": blank, "bad": bad}
+        told = [(where(number, line), problem) for number, line, problem in shown]
+        self.write_manifest(counts | {"first_bad": told})
+        return counts | {"first_bad": told}
 
     def write_manifest(self, counts: dict[str, Any]) -> None:
         """``manifest.json``: the job, and once it is done, the counts."""
         text = json.dumps({"job": self.job, "whole": counts}, indent=1)
         whole(self.folder / MANIFEST, lambda file: file.write(text.encode()))
+
+
+def change(key: str, was: Any, now: Any) -> str:
+    """What differs between two jobs, in words."""
+    if key in HASHED:
+        return f"{HASHED[key]} changed since"
+    if isinstance(was, dict) and isinstance(now, dict):
+        other = [name for name in was | now if was.get(name) != now.get(name)]
+        return ", ".join(f"{name} was {was.get(name)}, is {now.get(name)}" for name in other)
+    return f"{key} was {was}, is {now}"
 
 
 def whole(path: Path, write: Callable[[Any], object]) -> None:
