@@ -38,12 +38,11 @@ SETTINGS = {
 }
 PANEL = "const panel = jupyterapp.shell.currentWidget, session = panel?.sessionContext?.session;"
 OPENED = f"() => {{ {PANEL} return panel?.context?.isReady && session?.kernel?.status === 'idle' }}"
-# the kernel is idle, and either the last cell has a number or a cell has failed
-ENDED = f"""(last) => {{ {PANEL}
+ENDED = f"""([id, number]) => {{ {PANEL}
     const cells = panel.content.widgets.map(w => w.model.toJSON());
     const failed = cells.some(c => c.outputs?.some(o => o.output_type === "error"));
     const idle = session.kernel.status === "idle";
-    return idle && (failed || cells.find(c => c.id === last).execution_count !== null) }}"""
+    return idle && (failed || cells.find(c => c.id === id).execution_count === number) }}"""
 SHOWN = "all => all.every(one => one.complete && one.naturalWidth > 0)"
 
 
@@ -109,6 +108,11 @@ def now(page: Any) -> Any:
     return nbformat.reads(text, as_version=4)
 
 
+def finish(page: Any, id_: str, number: int) -> None:
+    """Until the kernel is idle, and the cell has its number; or until any cell has failed."""
+    page.wait_for_function(ENDED, arg=[id_, number], timeout=1000 * LONGEST, polling=500)
+
+
 def printed(notebook: Any, id_: str) -> str:
     (cell,) = (cell for cell in notebook.cells if cell.id == id_)
     return "".join(o.text for o in cell.outputs if o.get("name") == "stdout")
@@ -147,7 +151,7 @@ def test_in_jupyterlab(path: Path, browser: Any, lab: str, tmp_path: Path) -> No
         assert figures.count() == 0
         assert all(cell.execution_count is None for cell in code_cells(now(page)))
         menu(page, "Run", "Run All Cells")
-        page.wait_for_function(ENDED, arg=code[-1].id, timeout=1000 * LONGEST)
+        finish(page, code[-1].id, len(code))
         ran = now(page)
         assert stored_errors(ran) == []
         assert [c.execution_count for c in code_cells(ran)] == [c.execution_count for c in code]
@@ -170,9 +174,10 @@ def test_in_jupyterlab(path: Path, browser: Any, lab: str, tmp_path: Path) -> No
         page.keyboard.press("ControlOrMeta+A")
         page.keyboard.insert_text(source)
         page.keyboard.press("ControlOrMeta+Enter")
-        cell.locator(".jp-OutputArea-output", has_text=RIGHT).wait_for()
+        finish(page, id_, len(code) + 1)
         assert now(page).cells[place].source == source
+        assert re.search(rf"(?m)^{re.escape(RIGHT)}", printed(now(page), id_))
         assert [w for w in wrong if not UNRESOLVED.search(w)] == []
     finally:
-        page.evaluate("() => jupyterapp.serviceManager.sessions.shutdownAll()")
+        page.evaluate("() => globalThis.jupyterapp?.serviceManager.sessions.shutdownAll()")
         page.close()
