@@ -16,11 +16,13 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 from typing import Any
+from urllib.parse import urlencode
 
 import numpy as np
 import pytest
 import torch
 from conftest import ROOT
+from test_playground_build import links
 from test_tokens import INJECTIONS
 
 from helpers import clean, embed, load_pipeline, nearest, paint, tokenize
@@ -261,6 +263,19 @@ def test_tokens(browser: Any, clip: Any) -> None:
     page.get_by_role("button", name="nothing").click()
     playwright.expect(page.locator("#chips li")).to_have_count(2)
     assert wrong == []
+
+
+def test_links_of_the_notebooks_show_their_example(browser: Any) -> None:
+    for notebook in sorted((ROOT / "notebooks").glob("0[0-6]*.ipynb")):
+        for state in links(notebook):
+            page, wrong = opened(browser, f"#{urlencode(state)}")
+            panel = state.get("panel", "tokens")
+            playwright.expect(page.locator(f"#{panel}")).to_be_visible()
+            assert page.input_value("#prompt") == state["p"]
+            for key, field in {"q": "#second", "b": "#b", "c": "#c", "t": "#t", "g": "#g"}.items():
+                assert page.input_value(field) == state.get(key, page.input_value(field))
+            assert wrong == []
+            page.close()
 
 
 def test_rows(browser: Any) -> None:
