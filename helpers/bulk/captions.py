@@ -105,7 +105,7 @@ def check_fields(path: Path, column: str) -> None:
     Raises:
         ValueError: it is in none of them.
     """
-    count, names = 0, {}
+    count, names = 0, dict[str, None]()
     for line in islice(lines(path, LONGEST_JSON), FIRST):
         count += 1
         try:
