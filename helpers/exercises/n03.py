@@ -130,7 +130,8 @@ answer = sum(not agree(a, b) for a, b in zip(rows_1, rows_2, strict=True))""",
             "You counted rows of the prompt. Rows of padding look at words, too.": (
                 lambda clip: heart_length(clip) - HIDDEN
             ),
-            "These are the rows that stay as they were.": lambda clip: HIDDEN,
+            "Either you counted the rows that stay as they were, or only those of the prompt "
+            "behind it, heart and EOS.": lambda clip: HIDDEN,
         },
         hints=[
             "Find the column of *red* in the drawing. Which rows have a dot in it?",
@@ -166,8 +167,10 @@ answer = sum(not agree(a, b) for a, b in zip(rows_1, rows_2, strict=True))""",
         "places that both have, and asks how far they are apart. With the mask in both they agree: "
         "the tutorial is right there, and its test had nothing to do with it.",
         mistakes={
-            "These are no more rows than the short batch has: the slip itself, or all but its "
-            "places cut off.": lambda clip: rows(clip, "longest", True).last_hidden_state,
+            "These are only as many rows for each prompt as the short batch has. Either the slip "
+            "is still there, or you cut the others off. Asked for are all.": lambda clip: (
+                rows(clip, "longest", True).last_hidden_state
+            ),
             "These came out without the mask. The first result was made with it, and a fair test "
             "changes one thing.": lambda clip: rows(clip, "max_length", False).last_hidden_state,
             "That is the pooled output, one row for each prompt. The test compares all rows.": (
@@ -199,8 +202,9 @@ answer = embed(clip, tokens_77, attention_mask=True).last_hidden_state""",
         id="3.4",
         asks="one row of numbers",
         right=lambda clip: left(clip).pooler_output,
-        why="No token saw the padding, and still it is not the usual output: the words stand at "
-        "other positions, and get other position rows. CLIP was trained with the text in front.",
+        why="No token of the prompt saw the padding, and still it is not the usual output: the "
+        "words stand at other positions, and get other position rows. CLIP was trained with the "
+        "text in front.",
         mistakes={
             "The padding is not hidden. Without a mask the words see it, and so they do with a "
             "mask up to the first EOS, which is last here.": (

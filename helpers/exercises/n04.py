@@ -324,9 +324,8 @@ answer = int((cosines > own).sum()) + 1""",
             "You added the vectors with their own lengths. analogy scales each to length 1.": (
                 lambda clip: score(clip, change=lambda a, b, c: a - b + c)
             ),
-            "The signs are the wrong way round: mom was taken away and dad added.": (
-                lambda clip: score(clip, turn=-1)
-            ),
+            "Either the signs are the wrong way round, mom taken away and dad added, or you looked "
+            "among all names. Look among people.": lambda clip: score(clip, turn=-1),
             "You counted the sums that stay at the man they began with.": (
                 lambda clip: score(clip, stays=True)
             ),
@@ -367,7 +366,7 @@ answer = sum(people[i] == f"woman {job}" for i, job in zip(found, jobs, strict=T
             "right angle.": lambda clip: 0.5,
             "Only opposite directions cancel in the middle.": lambda clip: 0.0,
             "That is the length of the sum. Halfway is half of it.": lambda clip: math.sqrt(2),
-            "Nearly. Write it with one more decimal, or as a formula.": lambda clip: 0.71,
+            "Nearly. Write it with one more decimal, or let Python compute it.": lambda clip: 0.71,
         },
         hints=[
             "Take (1, 0) and (0, 1). Which point lies halfway on the straight line?",
