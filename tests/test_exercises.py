@@ -137,6 +137,12 @@ def test_an_unknown_mistake_is_wrong_as_well(exercise: Exercise, clip, capsys) -
         ("1.5", lambda places: [*places, 77], "In place 77 stands no typed !."),
         ("1.5", lambda places: places[::-1], "Name each place once, from left to right."),
         ("1.5", lambda places: "abc", "Asked for is a list of places; the answer is text."),
+        ("5.6", lambda places: ["red"] * len(places), "These are words. Give the places"),
+        ("5.6", lambda places: places + 5, "Some of these are no places of a prompt"),
+        ("5.6", lambda places: 3 - places, "It is a list of whole numbers, one for each picture"),
+        ("6.4", lambda rows: 11.4 * rows / rows.norm(dim=-1, keepdim=True), "yours are all equal."),
+        ("6.4", lambda rows: 1.1 * rows, "The directions are right, the lengths are not."),
+        ("6.4", lambda rows: rows.flip(0), "The directions are not those of the straight middle."),
     ],
 )  # fmt: skip
 def test_a_list_is_told_what_is_wrong_with_it(id_, spoil, sentence, clip, capsys) -> None:

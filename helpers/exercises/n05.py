@@ -12,6 +12,7 @@ from ..checkpoints import load_clip
 from ..embeddings import embed
 from ..images import embed_images
 from ..tokens import tokenize
+from .compare import as_numbers
 from .kinds import Choice, Exercise
 
 
@@ -130,6 +131,18 @@ def asked(clip: Any) -> Any:
     return cosines(seeing(clip), QUESTIONS, PICTURES)
 
 
+def about_places_in_questions(answer: Any, clip: Any) -> str | None:
+    """What is wrong with a list for 5.6: words in it, or numbers that are no places."""
+    if isinstance(answer, list | tuple) and any(isinstance(part, str) for part in answer):
+        return "These are words. Give the places of the prompts, 0 to 3."
+    places = as_numbers(answer)
+    if places is None or places.shape != (len(PICTURES),) or places.is_complex():
+        return None
+    if not bool(places.isfinite().all()) or places.min() >= 0 and places.max() < len(QUESTIONS):
+        return None
+    return "Some of these are no places of a prompt: they go from 0 to 3."
+
+
 EXERCISES = [
     Choice(
         id="5.a",
@@ -236,6 +249,9 @@ EXERCISES = [
             "The mean was taken before the logarithm. Each pair has a loss of its own.": (
                 lambda clip: -math.log(mean_probability(clip))
             ),
+            "That is with logarithms to base 10. The loss takes the natural one.": (
+                lambda clip: both_ways(clip) / math.log(10)
+            ),
         },
         hints=[
             "Multiply the table by the factor first.",
@@ -253,8 +269,8 @@ answer = (rows + columns) / 2""",
         id="5.4",
         asks="one whole number, a power of two",
         right=best_factor,
-        why="The factor says how sure a model may be of its cosines. This one was learned on the "
-        "pictures of the training; on those of a stranger another can be better. The order of the "
+        why="The factor says how sure a model may be of its cosines. Powers of 2 are coarse: the "
+        "best factor may lie between two of them, as the lines below tell. The order of the "
         "captions is the same for every factor.",
         mistakes={
             "That one is nearest to the learned factor. Try the others on this table.": (
@@ -339,7 +355,11 @@ answer = min(factors, key=lambda factor: contrastive_loss(tenth, factor).item())
             "That is one number for the whole table. Ask each column.": (
                 lambda clip: int(asked(clip).argmax())
             ),
+            "You counted the places from 1. The first prompt has place 0.": (
+                lambda clip: asked(clip).argmax(0) + 1
+            ),
         },
+        says=about_places_in_questions,
         hints=[
             "In `asked`, a row is a prompt and a column a picture.",
             "`argmax` takes the dimension along which it looks.",

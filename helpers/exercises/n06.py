@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..arithmetic import mix, normalize
+from ..arithmetic import mix, normalize, slerp
 from ..embeddings import embed
+from .compare import as_numbers, same
 from .kinds import Choice, Exercise
 from .outcomes import larger
 
@@ -34,6 +35,26 @@ def with_lengths(rows: Any, lengths: Any) -> Any:
 def lengths_of(clip: Any, text: str) -> Any:
     """The length of each row, (77, 1)."""
     return rows_of(clip, text).norm(dim=-1, keepdim=True)
+
+
+def arc(clip: Any) -> Any:
+    """The rows halfway from fox to frog, on the arc."""
+    return slerp(*rows_of(clip, "fox", "frog"), 0.5)
+
+
+def about_lengths(answer: Any, clip: Any) -> str | None:
+    """What is wrong with rows for 6.4: their lengths, or their directions as well."""
+    rows, straight = as_numbers(answer), middle(clip)
+    if rows is None or rows.shape != straight.shape or rows.is_complex():
+        return None
+    rows, lengths = rows.float(), rows.float().norm(dim=-1)
+    if not bool(rows.isfinite().all()):
+        return None
+    if not same(normalize(rows), normalize(straight)):
+        return "The directions are not those of the straight middle."
+    if lengths.max() - lengths.min() < 1e-4 * lengths.max():
+        return "Each row has a length of its own, and yours are all equal."
+    return "The directions are right, the lengths are not."
 
 
 # --- 9. chunks and weights -----------------------------------------------------------------------
@@ -98,8 +119,8 @@ EXERCISES = [
         id="6.1",
         asks="one number",
         right=lambda clip: 0.8 * 1.0 + 0.6 * 0.2,
-        why="Latents and v are picture and noise, turned by an angle. Turn back, and you have "
-        "both; so it does not matter which of the two a U-Net answers with.",
+        why="Latents and v are two mixtures of the same picture and noise. Who has both mixtures "
+        "has both; so it does not matter whether a U-Net answers with the noise or with v.",
         mistakes={
             "That is the picture. Asked for is the noise.": lambda clip: 0.6 * 1.0 - 0.8 * 0.2,
             "You forgot the roots.": lambda clip: 0.64 * 1.0 + 0.36 * 0.2,
@@ -109,6 +130,9 @@ EXERCISES = [
             "The two factors are exchanged.": lambda clip: 0.6 * 1.0 + 0.8 * 0.2,
             "You took v for the noise. It is a mixture.": lambda clip: 0.2,
             "You took v for the picture. It is a mixture.": lambda clip: (1 - 0.6 * 0.2) / 0.8,
+            "That is what the noise adds to the latent. Asked for is the noise before that.": (
+                lambda clip: 0.8 * (0.8 * 1.0 + 0.6 * 0.2)
+            ),
         },
         hints=[
             "There are two equations, for the latents and for v, and two unknowns.",
@@ -215,7 +239,9 @@ answer = pictures * asked_steps * answers""",
                 lambda clip: with_lengths(middle(clip), lengths_of(clip, "frog"))
             ),
             "These are the rows of fox, not of the middle.": lambda clip: rows_of(clip, "fox"),
+            "That is the arc. Its lengths lie between those of fox and of frog.": arc,
         },
+        says=about_lengths,
         hints=[
             "A row divided by its own length has length 1: `normalize` does that.",
             "`fox.norm(dim=-1, keepdim=True)` holds the length of each row, in a column.",
@@ -238,6 +264,9 @@ answer = normalize(mix(fox, frog, 0.5)) * fox.norm(dim=-1, keepdim=True)""",
                 lambda clip: chunks(clip, clip.max_length) * clip.max_length
             ),
             "You added start and end once, and no padding.": lambda clip: LONG + 2,
+            "You added start and end of each chunk, and no padding.": (
+                lambda clip: LONG + 2 * chunks(clip, clip.max_length - 2)
+            ),
             "Start and end of each chunk are missing: these have rows, too.": (
                 lambda clip: chunks(clip, clip.max_length - 2) * (clip.max_length - 2)
             ),
