@@ -36,7 +36,10 @@ SETTINGS = {
     "@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False},
     "@jupyterlab/notebook-extension:tracker": {"windowingMode": "none"},
 }
-PANEL = "const panel = jupyterapp.shell.currentWidget, session = panel?.sessionContext?.session;"
+PANEL = (
+    "const panel = window.jupyterapp?.shell?.currentWidget;"
+    "const session = panel?.sessionContext?.session;"
+)
 OPENED = f"() => {{ {PANEL} return panel?.context?.isReady && session?.kernel?.status === 'idle' }}"
 ENDED = f"""([id, number]) => {{ {PANEL}
     const cells = panel.content.widgets.map(w => w.model.toJSON());

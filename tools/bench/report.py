@@ -14,8 +14,9 @@ from .ways import TREE, USUAL
 BEGIN, END = "<!-- tables: make bench writes them -->", "<!-- end of the tables -->"
 MINE = {TREE, "embed"}
 TWO_ARE_SLOWER = (
-    "Two processes were slower than one here: each reads the whole file, and on a small model, with "
-    "two cores that share the memory, little is left to divide. They are for several GPUs or machines."
+    "Two processes were slower than one here: each reads the whole file, and on a small model, "
+    "with two cores that share the memory, little is left to divide. They are for several GPUs "
+    "or machines."
 )
 
 
