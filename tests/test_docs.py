@@ -19,7 +19,7 @@ from helpers.exercises.kinds import Choice
 from helpers.exercises.verbs import exercises_of
 
 DOCS = ROOT / "docs"
-# package.md is read where there is no repository, so it links to nothing; tests/test_wheel.py has it
+# package.md is read where there is no repository, so it has no links: see tests/test_wheel.py
 PAGES = sorted(set(DOCS.glob("*.md")) - {DOCS / "package.md"})
 NOTEBOOKS = {int(path.name[:2]): path for path in (ROOT / "notebooks").glob("[0-9]*.ipynb")}
 EXERCISES = {id_: e for number in NOTEBOOKS for id_, e in exercises_of(number).items()}

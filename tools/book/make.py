@@ -9,6 +9,7 @@ checked: links, anchors, alt texts, and that no page asks another place for anyt
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 from pathlib import Path
 
@@ -26,6 +27,8 @@ def main() -> int:
     except ImportError:
         print("Sphinx is not installed: make book, or pip install -r requirements.txt")
         return 2
+    if (folder / ".buildinfo").exists():  # an older book: pages that are gone would stay in it
+        shutil.rmtree(folder)
     sources = folder.with_name(f"{folder.name}-sources")
     stage(sources)
     code = build_main(["-q", "-E", "-W", "--keep-going", "-b", "html", str(sources), str(folder)])
