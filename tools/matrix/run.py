@@ -71,7 +71,7 @@ def environment(name: str, python: str | None) -> Path:
     stamp = hashlib.sha256(f"{python}\n{wanted}\n{project}".encode()).hexdigest()
     ready = folder / ".ready"
     if not ready.is_file() or ready.read_text() != stamp:
-        print(f"Making {folder.relative_to(ROOT)}; pip prints nothing for some minutes.")
+        print(f"Making {folder}; pip prints nothing for some minutes.")
         shutil.rmtree(folder, ignore_errors=True)
         install = [str(inside), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
         for command in (
