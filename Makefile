@@ -16,7 +16,7 @@ PAGES := printf '%s\n' $(NOTEBOOKS) | TQDM_DISABLE=1 xargs -n 1 -P $(JOBS) \
 	$(BIN)/python -m nbconvert --log-level=INFO --execute --to html --template classic \
 	--ExecutePreprocessor.timeout=1800
 
-.PHONY: help notebooks book geometries test bench lab playground stick stamp dist lint format clean
+.PHONY: help notebooks book geometries test matrix bench lab playground stick stamp dist lint format clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,6 +48,10 @@ geometries: $(READY) ## the same on random weights in the true shapes of SD 1 an
 
 test: $(READY) lint ## check the code, the helpers and the stored output of every notebook
 	env -u CLIP_CHECKPOINT $(BIN)/python -m pytest
+
+# SETS="colab" runs one of them; ARGS="tests/test_tokens.py" limits it, and then nothing is written.
+matrix: ## all tests on three sets of versions (an hour or more); the table goes to README.md
+	$(PYTHON) tools/matrix/run.py $(SETS) $(if $(ARGS),-- $(ARGS))
 
 # PARTS="million notebooks" takes an hour; without PARTS it is what takes minutes.
 BENCH := build/bench-venv

@@ -234,7 +234,7 @@ def whole_number(name: str, value: Any) -> int:
             return operator.index(value)
         except (TypeError, RuntimeError):
             pass
-    raise TypeError(f"{name} must be a whole number, not {type(value).__name__}.")
+    raise TypeError(f"{name} must be a whole number, not {_kind(value)}.")
 
 
 def whole_number_to(name: str, value: Any, most: int) -> int:
@@ -608,6 +608,11 @@ def _is_bool(value: Any) -> bool:
     return isinstance(value, bool) or str(getattr(value, "dtype", "")).endswith("bool")
 
 
+def _kind(value: Any) -> str:
+    """The name of its type; numpy 1 says ``bool_`` where numpy 2 says ``bool``."""
+    return type(value).__name__.rstrip("_")
+
+
 def _is_sequence(values: Any) -> bool:
     """Whether something has a length; arrays and tensors without a dimension have none."""
     return hasattr(values, "__len__") and getattr(values, "ndim", 1) > 0
@@ -622,7 +627,7 @@ def _number(name: str, value: Any) -> float:
             raise ValueError(f"{name} is too large to compute with.") from None
         except (TypeError, ValueError, RuntimeError):
             pass
-    raise TypeError(f"{name} must be one number, not {type(value).__name__}.")
+    raise TypeError(f"{name} must be one number, not {_kind(value)}.")
 
 
 def _listed(values: Any, name: str = "a tensor of ids") -> Any:
