@@ -151,6 +151,11 @@ def test_a_list_is_told_what_is_wrong_with_it(id_, spoil, sentence, clip, capsys
     assert sentence in heard
 
 
+def test_a_fraction_is_no_whole_number(clip: Any) -> None:
+    (exercise,) = (e for e in exercises_of(0).values() if e.id == "0.1")
+    assert "Asked for is one whole number; 37.5 is not whole." in exercise.judge(37.5, clip)
+
+
 @pytest.mark.parametrize("exercise", [e for e in VALUES if e.id in ("2.4", "4.1", "5.2")], ids=name)
 def test_a_rounded_number_is_told_so(exercise: Exercise, clip, capsys) -> None:
     right = float(exercise.right(clip))

@@ -89,7 +89,7 @@ class Exercise:
         if fits:
             if near(one, other):
                 return "Nearly: if you rounded, give all digits; if not, look for a small slip."
-            if "whole number" in self.asks and bool((one != one.round()).any()):
+            if one is not None and "whole number" in self.asks and (one != one.round()).any():
                 return f"Asked for is {self.asks}; {one.tolist()} is not whole."
             return f"It is {self.asks}, as asked for, but not the right one."
         return f"Asked for is {self.asks}; the answer is {described(answer)}."

@@ -39,7 +39,8 @@ def lengths_of(clip: Any, text: str) -> Any:
 
 def arc(clip: Any) -> Any:
     """The rows halfway from fox to frog, on the arc."""
-    return slerp(*rows_of(clip, "fox", "frog"), 0.5)
+    fox, frog = rows_of(clip, "fox", "frog")
+    return slerp(fox, frog, 0.5)
 
 
 def about_lengths(answer: Any, clip: Any) -> str | None:
