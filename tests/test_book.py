@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import nbformat
 import pytest
 from browser import barriers, chromium, watch
 from conftest import ROOT
@@ -18,7 +19,10 @@ from conftest import ROOT
 sys.path.insert(0, str(ROOT / "tools" / "book"))
 
 from check import faults  # noqa: E402
-from stage import Links, figures_apart, notebook, slug  # noqa: E402
+from stage import LINK, Links, figures_apart, notebook, slug  # noqa: E402
+
+from helpers.exercises.kinds import Choice  # noqa: E402
+from helpers.exercises.verbs import exercises_of  # noqa: E402
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 LOOKED_AT = (
@@ -65,6 +69,31 @@ def test_links_in_text_and_not_in_code() -> None:
 def test_anchor_of_a_heading_and_of_jupyterlab_are_the_same() -> None:
     heading = "7. The pooled output: which row? · going deeper · 5 min"
     assert slug(heading) == slug(heading.replace(" ", "-"))
+
+
+def test_a_named_section_leads_to_it() -> None:
+    links = Links(ROOT)
+    said = "[notebook 1, section 5: Nothing is unknown](../notebooks/01_tokenizing.ipynb)"
+    target = LINK.fullmatch(links.text(ROOT / "docs/faq.md", said))[2]
+    name, _, anchor = target.partition("#")
+    headings = [c.source.split("\n")[0] for c in nbformat.read(NOTEBOOKS[1], 4).cells]
+    (wanted,) = (h for h in headings if h.startswith("## 5. "))
+    assert (name, anchor) == ("../notebooks/01_tokenizing.ipynb", slug(wanted.removeprefix("## ")))
+
+
+def test_every_exercise_has_its_solution_below_it() -> None:
+    for number, path in enumerate(NOTEBOOKS):
+        cells = json.loads(notebook(path, Links(ROOT)))["cells"]
+        for id_, exercise in exercises_of(number).items():
+            if isinstance(exercise, Choice):
+                continue
+            (asked,) = (
+                i for i, c in enumerate(cells) if f'check("{id_}"' in "".join(c["source"])
+                and c["cell_type"] == "code"
+            )  # fmt: skip
+            below = cells[asked + 1]["source"]
+            assert below.startswith(f"<details><summary>A solution of {id_}</summary>")
+            assert exercise.solution in below
 
 
 def test_two_figures_in_a_cell_keep_their_alt_texts() -> None:

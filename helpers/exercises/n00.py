@@ -158,7 +158,7 @@ answer = text_places // tokens_in_word""",
             "That is the row of the end token.": (
                 lambda clip: table_row(clip, ids_of(clip, "heart")[2])
             ),
-            "That is the row of heart inside a longer word: the mark </w> is missing.": (
+            "That is the row of heart inside a longer word: the mark `</w>` is missing.": (
                 lambda clip: table_row(clip, clip.tokenizer.convert_tokens_to_ids("heart"))
             ),
             "That is the row's number. Asked for is what stands there.": (

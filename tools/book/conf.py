@@ -32,6 +32,7 @@ html_css_files = ["book.css"]
 html_js_files = ["book.js"]
 html_context = {"default_mode": "auto"}
 html_copy_source = False
+html_use_index = False
 html_show_sourcelink = False
 html_show_search_summary = False  # a page from file:// may not fetch the others
 html_theme_options = {

@@ -5,6 +5,7 @@ The tree stays as it is, so relative links between pages hold. What is changed o
 - a drawing that a notebook carries as an attachment becomes the vector file it was drawn from;
 - the alt text of a figure moves to where myst-nb looks for it;
 - an anchor in JupyterLab's spelling becomes one in MyST's;
+- a solution stands folded below each exercise;
 - a link to source code leads to a page that shows it; one to a folder, to its README.
 """
 
@@ -13,11 +14,16 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+from helpers.exercises.verbs import exercises_of  # noqa: E402
+
 HERE = Path(__file__).resolve().parent
 
 PAGES = (
@@ -89,15 +95,26 @@ class Links:
         self.sources.add(file)
         return f"{name}.md"
 
+    def section(self, number: str, section: str) -> str:
+        """The anchor of a section of a notebook: "#1-what-is-a-token"."""
+        (path,) = (self.root / "notebooks").glob(f"0{number}_*.ipynb")
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        texts = "\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "markdown")
+        heading = re.search(rf"(?m)^## ({section}\. .*)$", texts)
+        return f"#{heading[1]}" if heading else ""
+
     def text(self, page: Path, text: str) -> str:
         """Markdown with its links changed."""
 
         def link(match: re.Match[str]) -> str:
             words, target = match[1], match[2]
-            if "playground/index.html" in target and not self.playground:
+            here = (page.parent / target.partition("#")[0]).resolve()
+            if here == self.root / "docs/playground/index.html" and not self.playground:
                 return f"{words} (which this copy of the book does not hold)"
             if re.search(r"\.html(#|$)", target) and "://" not in target:  # a page of its own
                 return f'<a href="{target}">{words}</a>'
+            if named := re.match(r"(?:notebook|defter) (\d), (?:section|bölüm) (\d+)\b", words):
+                target += self.section(*named.groups()) if "#" not in target else ""
             return f"[{words}]({self.target(page, target)})"
 
         return without_code(text, lambda plain: LINK.sub(link, plain))
@@ -119,6 +136,20 @@ def figures_apart(cell: dict[str, Any]) -> list[dict[str, Any]]:
     return [*cells, current]
 
 
+def solutions(cell: dict[str, Any]) -> list[dict[str, Any]]:
+    """A folded cell with the solution of the exercise that this cell asks, if it asks one."""
+    found = re.search(r'(?m)^check\("((\d)\.\d)"', "".join(cell["source"]))
+    if not found:
+        return []
+    exercise = exercises_of(int(found[2]))[found[1]]
+    text = (
+        f"<details><summary>A solution of {exercise.id}</summary>\n\n```python\n"
+        f"{exercise.solution}\n```\n\n{exercise.why}\n\n</details>"
+    )
+    name = f"solution-{exercise.id.replace('.', '-')}"
+    return [{"cell_type": "markdown", "id": name, "metadata": {}, "source": text}]
+
+
 def notebook(page: Path, links: Links) -> str:
     """The JSON of a notebook for myst-nb."""
     book = json.loads(page.read_text(encoding="utf-8"))
@@ -126,7 +157,7 @@ def notebook(page: Path, links: Links) -> str:
     cells: list[dict[str, Any]] = []
     for cell in book["cells"]:
         if cell["cell_type"] == "code":
-            cells += figures_apart(cell)
+            cells += [*figures_apart(cell), *solutions(cell)]
             continue
         text = links.text(page, "".join(cell["source"]))
         cell["source"] = ATTACHMENT.sub(rf"({depth}docs/drawings/\1.svg)", text)
@@ -167,8 +198,10 @@ def stage(target: Path, root: Path = ROOT) -> None:
         copy = target / picture.relative_to(root)
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(picture, copy)
-    for name in ("index.md", "conf.py", "book.css", "book.js"):
+    for name in ("conf.py", "book.css", "book.js"):
         shutil.copyfile(HERE / name, target / name)
+    first = (HERE / "index.md").read_text(encoding="utf-8")
+    write(Path("index.md"), links.text(root / "index.md", first))
     shutil.copyfile(root / "pyproject.toml", target / "pyproject.toml")
     # pages of their own, put into the book as they are
     extra = target / "extra"
