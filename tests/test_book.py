@@ -206,6 +206,22 @@ def test_search_finds_padding(book: Path, browser: Any) -> None:
     assert not wrong
 
 
+def test_the_menu_opens_on_a_phone(book: Path, browser: Any) -> None:
+    page = browser.new_page(viewport={"width": 390, "height": 844})
+    page.goto((book / "docs/faq.html").as_uri())
+    links = page.locator("#pst-primary-sidebar-modal a", has_text="1. Tokenizing")
+    assert links.count() == 0
+    page.locator("button.primary-toggle").click()
+    links.first.wait_for(state="visible")
+
+
+def test_a_hit_of_a_search_is_marked(book: Path, browser: Any) -> None:
+    page = browser.new_page()
+    address = (book / "notebooks/03_padding_and_attention_masks.html").as_uri()
+    page.goto(f"{address}?highlight=tutorial")
+    page.wait_for_selector("article .highlighted")
+
+
 @pytest.mark.parametrize("width", [390, 1280])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_pages_in_a_browser(book: Path, browser: Any, scheme: str, width: int) -> None:

@@ -22,12 +22,14 @@ class Page(HTMLParser):
         self.links: list[str] = []
         self.fetched: list[str] = []
         self.nameless: list[str] = []
+        self.menus = 0
         self.feed(text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         """One element."""
         values = {name: value or "" for name, value in attrs}
         self.ids |= {values[key] for key in ("id", "name") if key in values}
+        self.menus += "primary-toggle" in values.get("class", "").split()
         if tag == "a" and "href" in values:
             self.links.append(values["href"])
         if tag == "link" and values.get("rel") not in {"canonical", "search", "author"}:
@@ -50,6 +52,8 @@ def faults(folder: Path) -> list[str]:
         name = path.relative_to(folder)
         found += [f"{name}: fetches {a}" for a in page.fetched if outside(a)]
         found += [f"{name}: picture {a[:60]} has no alt text" for a in page.nameless]
+        if page.menus > 1:
+            found.append(f"{name}: has {page.menus} menu buttons, of which one gets all clicks")
         for link in page.links:
             parts = urlsplit(link)
             if parts.scheme or parts.netloc:

@@ -36,6 +36,7 @@ html_use_index = False
 html_show_sourcelink = False
 html_show_search_summary = False  # a page from file:// may not fetch the others
 html_theme_options = {
+    "navbar_persistent": [],  # a second, hidden menu button would get the clicks of the first
     "use_download_button": False,
     "use_fullscreen_button": False,
     "use_repository_button": bool(address),

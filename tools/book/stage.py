@@ -46,7 +46,17 @@ PLAYGROUND = """# The playground
 <p><a href="docs/playground/index.html">Open the playground</a>: type any prompt and see its tokens,
 rows, nearest emoji and a picture. All of it is computed in your browser; nothing is sent
 anywhere.</p>
+
+<ul>
+<li><a href="docs/playground/index.html#panel=rows&p=a+photo+of+a+cat&q=a+photo+of+a+dog">Which rows
+two prompts share</a></li>
+<li><a href="docs/playground/index.html#panel=nearest&p=red+heart&b=red&c=blue&minus=1&plus=1">red
+heart − red + blue, and the same by a tower that never learned</a></li>
+<li><a href="docs/playground/index.html#panel=draw&p=fox&q=frog&t=0.5">A picture of half a fox and
+half a frog</a></li>
+</ul>
 """
+STILL = "*In this book nothing runs: guess first. Solutions are folded below exercises.*"
 LANGUAGES = {".py": "python", ".toml": "toml", ".json": "json", ".js": "javascript"}
 
 
@@ -163,6 +173,9 @@ def notebook(page: Path, links: Links) -> str:
         cell["source"] = ATTACHMENT.sub(rf"({depth}docs/drawings/\1.svg)", text)
         cell.pop("attachments", None)
         cells.append(cell)
+    cells.insert(
+        1, {"cell_type": "markdown", "id": "in-this-book", "metadata": {}, "source": STILL}
+    )
     book["cells"] = cells
     return json.dumps(book, ensure_ascii=False)
 
@@ -172,9 +185,16 @@ def source_page(file: Path, root: Path) -> str:
     language = LANGUAGES.get(file.suffix, "text")
     name = file.relative_to(root).as_posix()
     return (
-        f"---\norphan: true\n---\n\n# `{name}`\n\n"
+        f"---\norphan: true\nnosearch: true\n---\n\n# `{name}`\n\n"
         f"```{{literalinclude}} {file.name}\n:language: {language}\n:linenos:\n```\n"
     )
+
+
+def way_back(page: str, to: str) -> str:
+    """A page of its own with a link to the book on top, which is not printed."""
+    style = "<style>@media print { .back { display: none } }</style>"
+    link = f'{style}<p class="back"><a href="{to}">← the book</a></p>'
+    return re.sub(r"(<body[^>]*>)", lambda body: f"{body[0]}\n{link}", page, count=1)
 
 
 def stage(target: Path, root: Path = ROOT) -> None:
@@ -206,9 +226,12 @@ def stage(target: Path, root: Path = ROOT) -> None:
     # pages of their own, put into the book as they are
     extra = target / "extra"
     (extra / "docs").mkdir(parents=True)
-    shutil.copyfile(root / "docs/cheatsheet.html", extra / "docs/cheatsheet.html")
+    sheet = (root / "docs/cheatsheet.html").read_text(encoding="utf-8")
+    (extra / "docs/cheatsheet.html").write_text(way_back(sheet, "../index.html"), "utf-8")
     if links.playground:
         shutil.copytree(root / BUILT, extra / "docs/playground")
+        page = extra / "docs/playground/index.html"
+        page.write_text(way_back(page.read_text("utf-8"), "../../index.html"), encoding="utf-8")
         write(Path("playground.md"), PLAYGROUND)
         index = (target / "index.md").read_text(encoding="utf-8")
         write(Path("index.md"), index.replace("\ndocs/faq\n", "\nplayground\ndocs/faq\n"))
