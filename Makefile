@@ -50,8 +50,8 @@ test: $(READY) lint ## check the code, the helpers and the stored output of ever
 	env -u CLIP_CHECKPOINT $(BIN)/python -m pytest
 
 # SETS="colab" runs one of them; ARGS="tests/test_tokens.py" limits it, and then nothing is written.
-matrix: ## all tests on three sets of versions (an hour or more); the table goes to README.md
-	$(PYTHON) tools/matrix/run.py $(SETS) $(if $(ARGS),-- $(ARGS))
+matrix: ## all tests on three sets of versions (over an hour; QUICK=1: half); table in README.md
+	$(PYTHON) tools/matrix/run.py $(SETS) $(if $(QUICK),--quick) $(if $(ARGS),-- $(ARGS))
 
 # PARTS="million notebooks" takes an hour; without PARTS it is what takes minutes.
 BENCH := build/bench-venv

@@ -15,7 +15,7 @@ import pytest
 from conftest import ROOT
 from packaging.requirements import Requirement
 from packaging.version import Version
-from test_package import COLAB
+from test_package import ALONE, COLAB, LOWEST, ORDER
 
 from tools.matrix import run as matrix
 
@@ -96,7 +96,17 @@ def test_the_report_is_pytests_own(tmp_path: Path) -> None:
 
 
 def line_of(name: str, result: str = "2 passed, 1 skipped") -> tuple[str, ...]:
-    return matrix.row(name, Path(sys.executable), result, 1.6)
+    return matrix.row(name, Path(sys.executable), matrix.ALL, result, 1.6)
+
+
+def test_the_quick_run_leaves_out_no_notebook_and_no_helper() -> None:
+    assert all((ROOT / f"tests/test_{name}.py").is_file() for name in matrix.LEFT_OUT)
+    steps = {*ORDER, *ALONE, LOWEST, "fetch", "exercises", "bulk", "notebooks"}
+    assert not steps & set(matrix.LEFT_OUT)
+    (one, *others) = matrix.LIMITS
+    file, _, name = one.removeprefix("--deselect=").partition("::")
+    assert f"def {name}(" in (ROOT / file).read_text(encoding="utf-8")
+    assert len(others) == len(matrix.LEFT_OUT)
 
 
 def test_the_table_keeps_the_rows_of_other_sets(tmp_path: Path) -> None:
@@ -126,15 +136,17 @@ def test_a_failure_ends_with_one_and_a_limited_run_writes_nothing(
     page.write_text(EMPTY, encoding="utf-8")
     asked = []
 
-    def verify(name: str, python: str | None, arguments: list[str]) -> tuple[str, ...]:
-        asked.append((name, python, arguments))
+    def verify(name: str, python: str | None, what: str, arguments: list[str]) -> tuple[str, ...]:
+        asked.append((name, python, what, arguments))
         return line_of(name, "1 failed" if name == "oldest" else "2 passed, 0 skipped")
 
     monkeypatch.setattr(matrix, "README", page)
     monkeypatch.setattr(matrix, "verify", verify)
     assert matrix.main(["colab", "--python", "p", "--", "tests", "-k", "x"]) == 0
-    assert asked == [("colab", "p", ["tests", "-k", "x"])]
+    assert asked == [("colab", "p", "all", ["tests", "-k", "x"])]
     assert page.read_text(encoding="utf-8") == EMPTY
+    assert matrix.main(["--quick", "colab"]) == 0
+    assert asked.pop()[2] == matrix.QUICK
     assert matrix.main([]) == 1
     assert [name for name, *_ in asked[1:]] == list(matrix.SETS)
     assert "1 failed" in page.read_text(encoding="utf-8")
@@ -150,7 +162,7 @@ def test_a_set_that_cannot_be_installed_has_failed(
 
     monkeypatch.setattr(matrix, "BUILD", tmp_path)
     monkeypatch.setattr(subprocess, "run", no_pip)
-    cells = matrix.verify("oldest", sys.executable, [])
+    cells = matrix.verify("oldest", sys.executable, matrix.ALL, [])
     assert "failed" in cells[matrix.HEAD.index("result")]
 
 

@@ -1,10 +1,13 @@
 """Run all tests, notebooks included, on pinned sets of versions: ``make matrix``.
 
-    python tools/matrix/run.py [SET ...] [--python PYTHON] [-- ARGUMENTS OF PYTEST]
+    python tools/matrix/run.py [SET ...] [--quick] [--python PYTHON] [-- ARGUMENTS OF PYTEST]
 
 A set is a requirements file beside this script. Each gets an environment of its own,
 ``build/matrix/SET``, which is made anew when its requirements change. Results go into the table of
 the README, one row a set; a run that was limited by arguments of pytest leaves the table alone.
+``--quick`` runs what depends on versions, every notebook and the tests of helpers, and the table
+says so. What it leaves out takes as long again: training, the book, the playground, papers and
+tools, and the notebooks with their solutions, whose other cells run here once already.
 """
 
 from __future__ import annotations
@@ -28,7 +31,17 @@ SETS = ("oldest", "colab", "newest")
 LIKE = {"colab": "python3.13"}  # the Python that the place itself has
 PACKAGES = ("torch", "transformers", "diffusers", "numpy", "matplotlib")
 BEGIN, END = "<!-- verified on: make matrix writes this table -->", "<!-- end of the table -->"
-HEAD = ("set", "Python", *PACKAGES, "date", "result", "minutes")
+HEAD = ("set", "Python", *PACKAGES, "date", "tests", "result", "minutes")
+ALL, QUICK = "all", "notebooks, helpers"
+LEFT_OUT = (
+    "training", "diffusion_training", "sampler", "book", "playground", "playground_build", "stick",
+    "doctor", "bench", "matrix", "stamp", "lab", "wheel", "package", "papers", "docs", "drawings",
+    "spine",
+)  # fmt: skip
+LIMITS = [
+    "--deselect=tests/test_exercises.py::test_notebooks_with_their_solutions",
+    *(f"--ignore=tests/test_{name}.py" for name in LEFT_OUT),
+]
 
 
 def requirements(name: str) -> str:
@@ -96,7 +109,7 @@ def outcome(ended: int, report: Path) -> str:
     return f"{total - skipped:,} passed, {skipped:,} skipped"
 
 
-def row(name: str, python: Path | None, result: str, minutes: float) -> tuple[str, ...]:
+def row(name: str, python: Path | None, what: str, result: str, minutes: float) -> tuple[str, ...]:
     """A line of the table, with the versions that the environment really has."""
     code = (
         "import json, platform, sys; from importlib.metadata import version\n"
@@ -109,25 +122,26 @@ def row(name: str, python: Path | None, result: str, minutes: float) -> tuple[st
         )
         versions = json.loads(told.stdout)
     today = datetime.now(UTC).date().isoformat()
-    return (name, *versions, today, result, f"{minutes:.0f}")
+    return (name, *versions, today, what, result, f"{minutes:.0f}")
 
 
-def verify(name: str, python: str | None, arguments: list[str]) -> tuple[str, ...]:
+def verify(name: str, python: str | None, what: str, arguments: list[str]) -> tuple[str, ...]:
     """Run the tests on a set; pytest's own output is shown."""
     print(f"== {name}", flush=True)
     try:
         inside = environment(name, python)
     except subprocess.CalledProcessError:
-        return row(name, None, "failed: it cannot be installed", 0)
+        return row(name, None, what, "failed: it cannot be installed", 0)
     report = BUILD / f"{name}.xml"
     report.unlink(missing_ok=True)
     settings = {key: value for key, value in os.environ.items() if key != "CLIP_CHECKPOINT"}
     settings["PATH"] = f"{inside.parent}{os.pathsep}{settings['PATH']}"  # as if it was activated
     settings["TQDM_DISABLE"] = "1"  # Colab's widgets would show bars that no stored output has
     began = time.monotonic()
-    command = [str(inside), "-m", "pytest", f"--junit-xml={report}", *arguments]
+    limits = LIMITS if what == QUICK else []
+    command = [str(inside), "-m", "pytest", f"--junit-xml={report}", *limits, *arguments]
     ended = subprocess.run(command, cwd=ROOT, env=settings).returncode
-    return row(name, inside, outcome(ended, report), (time.monotonic() - began) / 60)
+    return row(name, inside, what, outcome(ended, report), (time.monotonic() - began) / 60)
 
 
 def table(rows: list[tuple[str, ...]]) -> str:
@@ -152,13 +166,15 @@ def main(arguments: list[str] | None = None) -> int:
     """Run it; 1 where a set failed."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("sets", nargs="*", metavar="SET", help=f"of {', '.join(SETS)}; else all")
+    parser.add_argument("--quick", action="store_true", help="notebooks and helpers' tests alone")
     parser.add_argument("--python", help="make the environments with this one")
     given = sys.argv[1:] if arguments is None else arguments
     cut = given.index("--") if "--" in given else len(given)
     options, limits = parser.parse_args(given[:cut]), given[cut + 1 :]
     if unknown := set(options.sets) - set(SETS):
         parser.error(f"there is no set {', '.join(sorted(unknown))}; there are {', '.join(SETS)}")
-    rows = [verify(name, options.python, limits) for name in options.sets or SETS]
+    what = QUICK if options.quick else ALL
+    rows = [verify(name, options.python, what, limits) for name in options.sets or SETS]
     print(table(rows))
     if not limits:
         write(README, rows)
