@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import nbformat
@@ -18,6 +19,7 @@ from tools.spine import (
     MARK,
     TAGS,
     borrowed,
+    folded,
     front,
     map_cell,
     map_of,
@@ -131,6 +133,21 @@ def test_the_tour_takes_as_long_as_it_says() -> None:
     assert of_the_tour(notebook) == ["the tour says [25, 25] minutes, it takes [25, 53]"]
     notebook.cells[1].source += " word" * 1600
     assert "the tour takes 33 minutes" in of_the_tour(notebook)
+
+
+def lengths_in_core(notebook: Any) -> list[int]:
+    """Lines of code of each cell of the core; of the tour, which is core as a whole, of all."""
+    parts = [part.cells for part in sections(notebook) if part.tag == "core"] or [notebook.cells]
+    code = [c for cells in parts for c in cells if c.cell_type == "code" and not folded(c)]
+    return [sum(bool(line.strip()) for line in c.source.splitlines()) for c in code]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_code_of_the_core_is_short(path: Path) -> None:
+    lines = lengths_in_core(nbformat.read(path, as_version=4))
+    tour = path == NOTEBOOKS[0]
+    assert max(lines) <= (8 if tour else 20)
+    assert sum(n <= 8 for n in lines) >= len(lines) / 2
 
 
 # --- and it can fail -----------------------------------------------------------------------------
