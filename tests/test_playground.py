@@ -185,19 +185,22 @@ def test_the_untrained_tower_is_the_one_its_names_were_packed_with(page: Any) ->
         ("red heart", {}),
         ("a photo of a cat", {"seed": 7, "steps": 16, "guidance": 2.5}),
         ("pizza", {"seed": 2**32 - 1, "steps": 12, "guidance": 1}),
+        ("red heart", {"padding": "masked", "steps": 12}),
     ],
 )
 def test_pictures_are_those_of_paint(
-    page: Any, clip: Any, prompt: str, options: dict[str, float]
+    page: Any, clip: Any, prompt: str, options: dict[str, Any]
 ) -> None:
     pixels = page.evaluate(
         "async ([p, options]) => [...await playground.paint(p, options)]", [prompt, options]
     )
     side = round((len(pixels) / 3) ** 0.5)
     drawn = np.array(pixels).reshape(3, side, side).transpose(1, 2, 0)
+    masked = options.get("padding") == "masked"
     [wanted] = paint(
         load_pipeline(clip),
-        prompt,
+        embed(clip, prompt, attention_mask=masked),
+        negative_prompt=embed(clip, "", attention_mask=masked),
         seeds=options.get("seed", 0),
         guidance_scale=options.get("guidance", 4.0),
         num_inference_steps=options.get("steps", 20),
@@ -260,6 +263,9 @@ def test_tokens(browser: Any, clip: Any) -> None:
     page.fill("#prompt", "very " * 80)
     playwright.expect(page.locator("#lost")).to_be_visible()
     playwright.expect(page.locator("#token-count")).to_contain_text("5 tokens do not fit")
+    playwright.expect(page.locator("#bytes")).to_be_hidden()
+    page.get_by_role("button", name="emoji and accents").click()
+    playwright.expect(page.locator("#bytes")).to_be_visible()
     page.get_by_role("button", name="nothing").click()
     playwright.expect(page.locator("#chips li")).to_have_count(2)
     assert wrong == []
@@ -290,13 +296,26 @@ def test_rows(browser: Any) -> None:
     cells = page.locator("#padding td").all_inner_texts()
     assert cells[0] == cells[2] == "0 (equal)"  # padding does not touch the text's rows
     assert float(cells[3]) > 0.1  # but a mask changes the rows of the padding
-    playwright.expect(page.locator("#verdict")).to_contain_text("the same in all three ways")
-    playwright.expect(page.locator("#verdict")).to_contain_text("change with the mask")
+    playwright.expect(page.locator("#verdict")).to_contain_text(
+        "the same with no padding, padding, or"
+    )
+    playwright.expect(page.locator("#verdict")).to_contain_text(
+        f"changes them (by up to {cells[3]})"
+    )
     page.select_option("#pad", "masked")
-    playwright.expect(page.locator("#row-chips li")).to_have_count(77)
+    # a photo of a cat: seven tokens, five pads, and the others
+    playwright.expect(page.locator("#row-chips li")).to_have_count(7 + 5 + 1)
+    playwright.expect(page.locator("#row-chips li").last).to_have_text(f"pad × {77 - 7 - 5}")
     page.select_option("#layer", "4")
     page.select_option("#row", "3")
     playwright.expect(page.locator("#looks")).to_contain_text("Layer 4, head 1: row 3 (photo)")
+    page.select_option("#row", "1")
+    playwright.expect(page.locator("#looks")).to_contain_text("looks only at itself")
+    page.fill("#prompt", "very " * 80)
+    playwright.expect(page.locator("#verdict")).to_contain_text("fills all 77 rows")
+    page.get_by_role("button", name="one word differs", exact=True).click()
+    assert page.input_value("#pad") == "none"  # nothing of what was set before stays
+    assert page.url.endswith("#panel=rows")
     assert wrong == []
 
 
@@ -306,6 +325,11 @@ def test_nearest_and_the_link(browser: Any) -> None:
     page.fill("#prompt", "pizza")
     playwright.expect(page.locator("#found li span").first).to_have_text("pizza")
     playwright.expect(page.locator("#found-untrained li span").first).to_have_text("pizza")
+    playwright.expect(page.locator("#signs")).to_be_hidden()
+    page.fill("#prompt", "king - man + woman")
+    playwright.expect(page.locator("#signs")).to_be_visible()
+    page.fill("#prompt", "")
+    playwright.expect(page.locator("#formula")).to_contain_text("the empty prompt")
     page.get_by_role("button", name="red heart − red + blue").click()
     playwright.expect(page.locator("#formula")).to_contain_text("− “red” + “blue”")
     playwright.expect(page.locator("#found li span").first).to_have_text("blue heart")
@@ -320,14 +344,18 @@ def test_nearest_and_the_link(browser: Any) -> None:
 
 def test_draw_and_stop(browser: Any) -> None:
     page, wrong = opened(browser, "#panel=draw&p=pizza&steps=4")
-    megabytes = (
-        sum((PAGE.parent / f).stat().st_size for f in ("weights-draw.js", "engine.js")) / 1e6
-    )
-    playwright.expect(page.locator("#go")).to_have_text(f"Load {megabytes:.0f} MB and draw")
+    loaded = (PAGE.parent / name for name in ("weights-draw.js", "engine.js"))
+    megabytes = sum(file.stat().st_size for file in loaded) / 1e6
+    playwright.expect(page.locator("#draw-size")).to_contain_text(f"{megabytes:.0f} MB are read")
+    playwright.expect(page.locator("#hint")).to_contain_text("Press Draw to make the picture")
     page.locator("#go").click()
     playwright.expect(page.locator("#drawn")).to_contain_text("Done", timeout=60_000)
-    assert "pizza" in page.get_attribute("#picture", "aria-label")
-    page.get_by_role("button", name="half cat, half dog").click()
+    for where in (page.get_attribute("#picture", "aria-label"), page.inner_text("#drawn")):
+        assert "“pizza”, seed 0, guidance 4, 4 steps" in where
+    playwright.expect(page.locator("#hint")).to_be_empty()
+    page.get_by_role("button", name="half cat face, half dog face").click()
+    playwright.expect(page.locator("#hint")).to_have_text("Settings changed: press Draw.")
+    playwright.expect(page.locator("#picture")).to_have_class("old")
     page.locator("#go").click()
     playwright.expect(page.locator("#drawn")).to_contain_text("“dog face”, mixed", timeout=60_000)
     page.locator("#steps").fill("50")
@@ -336,7 +364,47 @@ def test_draw_and_stop(browser: Any) -> None:
     page.locator("#stop").click()
     playwright.expect(page.locator("#drawn")).to_have_text("Stopped.", timeout=20_000)
     playwright.expect(page.locator("#go")).to_be_enabled()
+    assert page.evaluate("document.activeElement.id") == "stop"  # the focus is not lost
     assert wrong == []
+
+
+def test_enter_draws_and_a_wrong_seed_does_not(browser: Any) -> None:
+    page, wrong = opened(browser, "#panel=draw&p=pizza&steps=2&dpad=masked")
+    assert page.input_value("#padded") == "masked"
+    page.locator("#seed").fill("-3.5")
+    page.locator("#seed").press("Enter")
+    page.wait_for_timeout(300)
+    playwright.expect(page.locator("#drawn")).to_be_empty()
+    page.locator("#seed").fill("7")
+    page.locator("#seed").press("Enter")
+    playwright.expect(page.locator("#drawn")).to_contain_text("Done", timeout=60_000)
+    playwright.expect(page.locator("#drawn")).to_contain_text("seed 7")
+    playwright.expect(page.locator("#drawn")).to_contain_text("padding with the mask")
+    assert wrong == []
+
+
+def test_a_screen_reader_is_told_once_when_the_typing_pauses(browser: Any) -> None:
+    page, _ = opened(browser, "#panel=nearest&p=prince")
+    page.evaluate(
+        """() => {
+            globalThis.told = [];
+            const see = (changes) => { for (const {target} of changes) {
+                const status = (target.closest ? target : target.parentElement).closest("[role=status]");
+                if (status?.textContent) told.push(status.textContent);
+            } };
+            const options = {childList: true, characterData: true, subtree: true};
+            new MutationObserver(see).observe(document.body, options);
+        }"""
+    )
+    page.locator("#prompt").fill("")
+    page.locator("#prompt").press_sequentially("pizza", delay=120)
+    page.wait_for_timeout(1500)
+    [told] = page.evaluate("told")
+    found = [
+        page.locator(f"#{list} li").first.inner_text().split("\n")[0]
+        for list in ("found", "found-untrained")
+    ]
+    assert told.startswith(f"Nearest: {found[0]} 1.00; untrained: {found[1]} 1.00")
 
 
 def test_from_a_server_too(browser: Any) -> None:

@@ -6,13 +6,14 @@ import { rows } from "./panel-rows.js";
 import { tokens } from "./panel-tokens.js";
 import { paint } from "./draw.js";
 import { makeScheduler } from "./scheduler.js";
-import { $, el } from "./parts.js";
-import { read, START, write } from "./state.js";
+import { $, el, say } from "./parts.js";
+import { KEYS, read, START, write } from "./state.js";
 
 const PANELS = { tokens, rows, nearest, draw };
 const FIELDS = {
   prompt: "p", second: "q", mixed: "q", pad: "pad", layer: "layer", head: "head", row: "row", out: "out",
   b: "b", c: "c", minus: "minus", plus: "plus", seed: "seed", g: "g", steps: "steps", t: "t",
+  padded: "dpad",
 };
 const EXAMPLES = {
   tokens: [
@@ -27,27 +28,30 @@ const EXAMPLES = {
     ["now with the mask", { p: "a red heart", q: "a blue heart", pad: "masked" }],
   ],
   nearest: [
-    ["a word", { p: "pizza", minus: 0, plus: 0 }],
+    ["pizza", { p: "pizza" }],
+    ["king − man + woman", { p: "king", b: "man", c: "woman", minus: 1, plus: 1 }],
+    ["doctor − man + woman", { p: "doctor", b: "man", c: "woman", minus: 1, plus: 1 }],
     ["prince − man + woman", { p: "prince", b: "man", c: "woman", minus: 1, plus: 1 }],
     ["red heart − red + blue", { p: "red heart", b: "red", c: "blue", minus: 1, plus: 1 }],
-    ["only a sum", { p: "cat", c: "heart", minus: 0, plus: 1 }],
+    ["cat + heart", { p: "cat", c: "heart", plus: 1 }],
   ],
   draw: [
-    ["a red heart", { p: "red heart", t: 0 }], ["a pizza", { p: "pizza", t: 0 }],
-    ["half cat, half dog", { p: "cat face", q: "dog face", t: 0.5 }], ["no guidance", { p: "red heart", t: 0, g: 1 }],
+    ["red heart", { p: "red heart" }], ["pizza", { p: "pizza" }],
+    ["half cat face, half dog face", { p: "cat face", q: "dog face", t: 0.5 }],
+    ["red heart, no guidance", { p: "red heart", g: 1 }], ["red heart, padded with the mask", { p: "red heart", dpad: "masked" }],
   ],
 };
 
-let state, model, waiting, typed = {};
+let state, model, waiting, typed = {}; // typed: not yet taken over
 
 function show() {
   for (const [id, key] of Object.entries(FIELDS)) {
     const field = $(id);
-    if (field !== document.activeElement || field.value !== String(state[key])) {
-      if (field.tagName !== "SELECT" || field.options.length) field.value = state[key];
-    }
+    const value = valueOf(field, key);
+    const empty = field.value === "" && field !== document.activeElement; // a number that is not there yet
+    if ((empty || value !== state[key]) && (field.tagName !== "SELECT" || field.options.length)) field.value = state[key];
     const output = document.querySelector(`output[for="${id}"]`);
-    if (output) output.textContent = state[key];
+    if (output && output.textContent !== String(state[key])) output.textContent = state[key];
   }
   for (const name of Object.keys(PANELS)) {
     const chosen = name === state.panel, tab = $(`tab-${name}`);
@@ -58,7 +62,25 @@ function show() {
   if (model) PANELS[state.panel](model, state);
 }
 
+function valueOf(field, key) {
+  return typeof START[key] === "number" ? Number(field.value) || 0 : field.value;
+}
+
+// Takes over what was typed.
+function commit() {
+  clearTimeout(waiting);
+  const news = typed;
+  typed = {};
+  change(news);
+}
+
+// An example sets all that belongs to its panel, so that nothing of an earlier one stays.
+function example(panel, news) {
+  change({ ...Object.fromEntries(KEYS[panel].map((key) => [key, START[key]])), ...news });
+}
+
 function change(news) {
+  say("copied", "");
   Object.assign(state, news);
   try {
     history.replaceState(null, "", write(state));
@@ -72,18 +94,13 @@ function start() {
   state = fromAddress();
   for (const [id, key] of Object.entries(FIELDS))
     $(id).addEventListener("input", () => {
-      const value = typeof START[key] === "number" ? Number($(id).value) || 0 : $(id).value;
-      typed[key] = value;
+      typed[key] = valueOf($(id), key);
       clearTimeout(waiting); // computed when the typing pauses
-      waiting = setTimeout(() => {
-        const news = typed;
-        typed = {};
-        change(news);
-      }, 60);
+      waiting = setTimeout(commit, 60);
     });
   for (const box of document.querySelectorAll("[data-examples]"))
     for (const [label, news] of EXAMPLES[box.dataset.examples])
-      box.append(el("button", { type: "button", onclick: () => change(news) }, label));
+      box.append(el("button", { type: "button", onclick: () => example(box.dataset.examples, news) }, label));
 
   const names = Object.keys(PANELS);
   for (const name of names) {
@@ -101,9 +118,9 @@ function start() {
   $("copy").onclick = async () => {
     try {
       await navigator.clipboard.writeText(location.href);
-      $("copied").textContent = "Copied.";
+      say("copied", location.protocol === "file:" ? "Copied. This link works only on this computer." : "Copied.");
     } catch {
-      $("copied").textContent = "Not allowed here: copy the address from the address bar.";
+      say("copied", "Not allowed here: copy the address from the address bar.");
     }
   };
   show();
@@ -115,6 +132,7 @@ function fromAddress() {
   if (!(found.panel in PANELS)) found.panel = START.panel;
   if (!["pooled", "projected"].includes(found.out)) found.out = START.out;
   if (!["none", "plain", "masked"].includes(found.pad)) found.pad = START.pad;
+  if (!["plain", "masked"].includes(found.dpad)) found.dpad = START.dpad;
   return found;
 }
 
@@ -131,14 +149,17 @@ function ready() {
     "Cleaning, tokenizer, text tower and search are plain JavaScript, without a library. The weights are packed in 16 bits, " +
     (lost ? `which changes a number by ${lost.toPrecision(2)} at most. ` : "as they are shipped, so nothing of them is lost. ") +
     `The vectors of the ${names} names are rounded to 16 bits: the worst cosine between one before and after is ${worst.toFixed(8)}.`;
-  wire(model, () => state);
+  wire(model, () => {
+    if (Object.keys(typed).length) commit();
+    return state;
+  });
   globalThis.playground = {
     clean: model.clean, tokenize: (text) => model.tokenize(text).ids, encode: model.encode,
     nearest: (text, k, options = {}) => model.near(model.encode(text, options)[options.out ?? "projected"], k, options),
     makeScheduler,
-    async paint(p, { seed = 0, guidance = 4, steps = 20, q = "", t = 0 } = {}) {
-      const models = await loadModels(), empty = model.encode("", { padding: "plain" }).rows;
-      return paint(models, rowsFor(model, { p, q, t }), empty, { seed, guidance, steps });
+    async paint(p, { seed = 0, guidance = 4, steps = 20, q = "", t = 0, padding = "plain" } = {}) {
+      const models = await loadModels(), { rows, empty } = rowsFor(model, { p, q, t, dpad: padding });
+      return paint(models, rows, empty, { seed, guidance, steps });
     },
   };
   $("loading").hidden = true;

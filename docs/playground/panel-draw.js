@@ -1,17 +1,27 @@
 import { mix, paint } from "./draw.js";
 import { picture } from "./heat.js";
 import { load } from "./weights.js";
-import { $ } from "./parts.js";
+import { $, say } from "./parts.js";
+import { KEYS } from "./state.js";
 
 let models = null; // loaded on the first click
 let stopping = false, busy = false;
+let shown = null; // the settings of the picture that is seen
 
-export function draw(model) {
+export function draw(model, state) {
   const size = Math.round(model.facts.draw_bytes / 1e6);
-  $("draw-size").textContent = models
-    ? "Loaded. The same seed and settings give the same picture again."
-    : `The first click loads ${size} MB from where this page lies; it may take some seconds.`;
-  $("go").textContent = models ? "Draw" : `Load ${size} MB and draw`;
+  const first = location.protocol === "file:"
+    ? `The first picture takes some seconds longer: ${size} MB are read from this page's folder.`
+    : `The first picture loads ${size} MB from this page's server.`;
+  say("draw-size", models ? "The same seed and settings give the same picture again." : first);
+  const old = shown !== null && shown !== settings(state);
+  $("picture").classList.toggle("old", old);
+  say("hint", old ? "Settings changed: press Draw." : shown || busy ? "" : "Press Draw to make the picture of these settings. Who opens a link to them makes the same picture.");
+}
+
+// What a picture depends on; the second prompt counts only where it is mixed in.
+function settings(state) {
+  return JSON.stringify(KEYS.draw.map((key) => (key === "q" && !state.t ? "" : state[key])));
 }
 
 export async function loadModels() {
@@ -22,47 +32,69 @@ export async function loadModels() {
   return models;
 }
 
-// What the U-Net reads: 77 rows, padding without a mask, as in Stable Diffusion.
-export function rowsFor(model, { p, q, t }) {
-  const rows = (text) => model.encode(text, { padding: "plain" }).rows;
-  return t ? mix(rows(p), rows(q), t) : rows(p);
+// What the U-Net reads: 77 rows of the prompt and of the empty one, both padded alike.
+// Stable Diffusion pads without a mask, "plain".
+export function rowsFor(model, { p, q, t, dpad }) {
+  const rows = (text) => model.encode(text, { padding: dpad }).rows;
+  return { rows: t ? mix(rows(p), rows(q), t) : rows(p), empty: rows("") };
 }
 
+function caption({ p, q, t, seed, g, steps, dpad }) {
+  const of = t ? `“${p}” and “${q}”, mixed (share of the second ${t})` : `“${p}”`;
+  return `${of}, seed ${seed}, guidance ${g}, ${steps} steps` + (dpad === "masked" ? ", padding with the mask" : "");
+}
+
+// Buttons that cannot be used now keep the focus: disabled ones would lose it.
+function setBusy(now) {
+  busy = now;
+  $("go").setAttribute("aria-disabled", now);
+  $("stop").setAttribute("aria-disabled", !now);
+}
+
+// current() gives the state, with what was typed last.
 export function wire(model, current) {
   $("stop").onclick = () => (stopping = true);
-  $("go").onclick = async () => {
+  $("settings").onsubmit = async (event) => {
+    event.preventDefault();
     if (busy) return;
-    [busy, stopping] = [true, false];
-    [$("go").disabled, $("stop").disabled] = [true, false];
-    const state = { ...current() }, say = (text) => ($("drawn").textContent = text);
-    const steps = Math.min(1000, Math.max(1, Math.round(state.steps))), canvas = $("picture");
-    $("progress").max = steps;
+    stopping = false;
+    setBusy(true);
+    const state = { ...current() }, canvas = $("picture"), told = (text) => say("drawn", text);
+    state.steps = Math.min(1000, Math.max(1, Math.round(state.steps)));
+    const refresh = () => draw(model, current());
+    shown = null;
+    refresh();
+    $("progress").max = state.steps;
     $("progress").value = 0;
+    $("progress").parentElement.scrollIntoView({ block: "nearest" }); // on a phone it lies below
     try {
-      say(models ? "Drawing …" : "Loading …");
+      told(models ? "Drawing …" : "Loading …");
       await pause();
       await loadModels();
-      draw(model);
-      say("Drawing …");
-      const start = performance.now();
-      const pixels = await paint(models, rowsFor(model, state), model.encode("", { padding: "plain" }).rows, {
-        seed: state.seed, guidance: state.g, steps,
+      refresh();
+      told("Drawing …");
+      const start = performance.now(), { rows, empty } = rowsFor(model, state);
+      const pixels = await paint(models, rows, empty, {
+        seed: state.seed, guidance: state.g, steps: state.steps,
         async told(done, preview) {
           $("progress").value = done;
-          if (done % 4 === 0 && done < steps) picture(canvas, await preview());
+          if (done % 4 === 0 && done < state.steps) picture(canvas, await preview());
           await pause();
         },
         stopped: () => stopping,
       });
-      const of = state.t ? `“${state.p}” and “${state.q}”, mixed` : `“${state.p}”`;
-      if (pixels) picture(canvas, pixels);
-      canvas.setAttribute("aria-label", pixels ? `A drawing of ${of}, seed ${state.seed}` : "An unfinished picture");
-      say(pixels ? `Done: ${of}, seed ${state.seed}, in ${((performance.now() - start) / 1000).toFixed(1)} s.` : "Stopped.");
+      if (pixels) {
+        picture(canvas, pixels);
+        shown = settings(state);
+      }
+      canvas.setAttribute("aria-label", pixels ? `A drawing of ${caption(state)}` : "An unfinished picture");
+      const seconds = ((performance.now() - start) / 1000).toFixed(1);
+      told(pixels ? `Done: ${caption(state)}, in ${seconds}\u00a0s.` : "Stopped.");
     } catch (error) {
-      say(`That did not work: ${error.message}`);
+      told(`That did not work: ${error.message}`);
     }
-    busy = false;
-    [$("go").disabled, $("stop").disabled] = [false, true];
+    setBusy(false);
+    refresh();
   };
 }
 

@@ -1,20 +1,26 @@
 import { heat, usual } from "./heat.js";
-import { $, chip, el, plural } from "./parts.js";
+import { announce } from "./news.js";
+import { $, chip, el, plural, say } from "./parts.js";
 
 export function rows(model, state) {
   const [one, two] = [state.p, state.q].map((text) => model.encode(text, { padding: state.pad }));
   const shared = sharedRows(one, two, model.config.width);
-  chips(model, one, "row-chips", shared);
-  chips(model, two, "row-chips-2", shared);
+  chips(model, one, state.p, "row-chips", shared);
+  chips(model, two, state.q, "row-chips-2", shared);
   const all = shared === one.ids.length && shared === two.ids.length;
-  $("shared").textContent = all
+  tell("shared", all
     ? "Both prompts have the same rows, all of them."
     : `The first ${plural(shared, "row is", "rows are")} the same in both, number by number. ` +
-      "What begins alike has the same rows: no row knows what comes after it.";
-  path(model, one, state.p, "");
-  path(model, two, state.q, "-2");
+      "What begins alike has the same rows: no row knows what comes after it.");
   padding(model, state);
   attention(model, state, one);
+  path(model, one, state.p, "");
+  path(model, two, state.q, "-2");
+}
+
+function tell(id, text) {
+  say(id, text);
+  announce(id, text);
 }
 
 // How many rows of the final norm are equal, counted from the first.
@@ -31,13 +37,22 @@ function difference(x, y, from, to, width) {
   return largest;
 }
 
-function chips(model, { ids, length }, id, shared) {
-  $(id).replaceChildren(...ids.map((token, row) => {
-    const made = chip(model, token, { kind: row < shared ? "lit" : "unlit", withId: false });
-    if (row >= length) made.textContent = "pad"; // the same id as the end mark
-    if (row < shared) made.title = "same row in both prompts";
-    return made;
-  }));
+const PADS = 5; // so many are shown, the others counted
+
+function chips(model, { ids, length }, text, id, shared) {
+  const shown = ids.slice(0, length + PADS), more = ids.length - shown.length;
+  const made = (token, row) => {
+    const li = chip(model, token, { kind: row < shared ? "lit" : "unlit", withId: false });
+    if (row >= length) li.textContent = "pad"; // the same id as the end mark
+    if (row < shared) li.title = "same row in both prompts";
+    return li;
+  };
+  $(id).setAttribute("aria-label", `Tokens of “${text}”`);
+  $(id).replaceChildren(...shown.map(made));
+  if (!more) return;
+  const others = made(ids.at(-1), ids.length - 1);
+  others.textContent = `pad × ${more}`;
+  $(id).append(others);
 }
 
 function path(model, { stages, ids }, text, suffix) {
@@ -61,17 +76,24 @@ function padding(model, state) {
     ["to 77: without / with mask", difference(plain.rows, masked.rows, 0, length, width),
       length < all ? difference(plain.rows, masked.rows, length, all, width) : null],
   ];
-  const [same, masks] = [Math.max(lines[0][1], lines[1][1]) < 1e-6, lines[1][2] > 1e-6];
-  $("verdict").textContent =
-    (same ? "The rows of the text are the same in all three ways: padding comes after them, so they never see it. "
-      : "The rows of the text differ. ") +
-    (masks ? "The rows of the padding change with the mask, and Stable Diffusion reads those, too." : "");
+  tell("verdict", verdict(Math.max(lines[0][1], lines[1][1]), lines[1][2]));
   $("padding").replaceChildren(
     el("caption", { style: { "text-align": "left", "padding-bottom": ".4rem" } },
       `Largest difference of any number in the final rows of “${state.p.slice(0, 60)}”`),
     el("thead", {}, el("tr", {}, ...["compared", "rows of the text", "rows of the padding"].map((h) => el("th", { scope: "col" }, h)))),
     el("tbody", {}, ...lines.map(([name, text, rest]) =>
       el("tr", {}, el("th", { scope: "row" }, name), el("td", {}, number(text)), el("td", {}, rest === null ? "none to compare" : number(rest))))));
+}
+
+// text: the largest change of the text's rows; rest: what the mask changes in the padding's rows
+function verdict(text, rest) {
+  const first = text < 1e-6
+    ? "To the text's rows: no, they are the same with no padding, padding, or padding with mask. They come first, so they never see it."
+    : `To the text's rows: yes, they change by up to ${text.toFixed(2)}.`;
+  if (rest === null) return `${first} This text fills all 77 rows, so nothing is padded.`;
+  if (rest < 1e-6) return `${first} To the padding's rows: no, the mask leaves them as they are.`;
+  return `${first} To the padding's rows: yes, the mask changes them (by up to ${rest.toFixed(2)}). ` +
+    "Stable Diffusion reads all 77 rows, so a picture can change: try it under Draw.";
 }
 
 function attention(model, state, one) {
@@ -86,10 +108,14 @@ function attention(model, state, one) {
   heat($("attention"), weights.map(Math.sqrt), count, 1); // the root, so that small shares can be seen
   $("attention").setAttribute("aria-label",
     `Attention of layer ${layer}, head ${head}: ${count} rows (down) look at ${count} rows (across). Nothing lies above the diagonal.`);
+  $("head-help").textContent = `A head is one of ${heads} attention patterns of a layer.`;
   const seen = Array.from(weights.subarray((row - 1) * count, row * count), (share, n) => ({ share, n }));
   seen.sort((x, y) => y.share - x.share);
   const best = seen.filter(({ share }) => share > 0.005).slice(0, 6);
-  $("looks").textContent = `Layer ${layer}, head ${head}: row ${row} (${name(row - 1)}) looks most at row ${best[0].n + 1} (${name(best[0].n)}).`;
+  const most = best[0].n + 1, itself = most === row ? "itself, " : "";
+  tell("looks", `Layer ${layer}, head ${head}: row ${row} (${name(row - 1)}) ` + (row === 1
+    ? "looks only at itself: there is nothing before it."
+    : `looks most at ${itself}row ${most} (${name(most - 1)}).`));
   $("looks-at").replaceChildren(...best.map(({ share, n }) =>
     el("li", { style: { "--share": `${100 * share}%` } }, `${Math.round(100 * share)} %  row ${n + 1}: ${name(n)}`)));
 }

@@ -17,4 +17,9 @@ export function chip(model, id, { kind = "", withId = true } = {}) {
     text, ...(withId ? [el("small", {}, String(id))] : []));
 }
 
+// A status is read aloud when it is written, so it is written only when it says something new.
+export function say(id, text) {
+  if ($(id).textContent !== text) $(id).textContent = text;
+}
+
 export const plural = (n, one, many = `${one}s`) => `${n} ${n === 1 ? one : many}`;

@@ -4,7 +4,15 @@ export const START = {
   panel: "tokens", p: "a photo of a cat", q: "a photo of a dog",
   pad: "none", layer: 1, head: 1, row: 0,
   out: "projected", b: "man", c: "woman", minus: 0, plus: 0,
-  seed: 0, g: 4, steps: 20, t: 0,
+  seed: 0, g: 4, steps: 20, t: 0, dpad: "plain", // the padding of the picture; pad is that of the rows
+};
+
+// What belongs to a panel: an example sets all of it.
+export const KEYS = {
+  tokens: ["p"],
+  rows: ["p", "q", "pad", "layer", "head", "row"],
+  nearest: ["p", "out", "b", "c", "minus", "plus"],
+  draw: ["p", "q", "seed", "g", "steps", "t", "dpad"],
 };
 
 export function read(hash) {
