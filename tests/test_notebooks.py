@@ -424,6 +424,13 @@ CELLS = [
     ("print(1 + 1)", "3\n", False),
     ("import sys; _ = print('warned', file=sys.stderr)", "", False),
     ("print('torch 9.9.9')", "torch 2.13.0\n", True),  # the sanitize file at work
+    (
+        "print('helpers 0.1.0, Python 3.13.5, torch 2.11.0+cu128, transformers 5.15.0, "
+        "diffusers 0.39.0 on CUDA')",
+        "helpers 0.1.0, Python 3.11.7, torch 2.13.0+cpu, transformers 5.23.0, "
+        "diffusers 0.42.1 on CPU\n",
+        True,
+    ),
     ("print('torch 9.9.9 is old')", "torch 2.13.0 is new\n", False),  # and at its limit
 ]
 

@@ -389,7 +389,8 @@ def test_a_screen_reader_is_told_once_when_the_typing_pauses(browser: Any) -> No
         """() => {
             globalThis.told = [];
             const see = (changes) => { for (const {target} of changes) {
-                const status = (target.closest ? target : target.parentElement).closest("[role=status]");
+                const at = target.closest ? target : target.parentElement;
+                const status = at.closest("[role=status]");
                 if (status?.textContent) told.push(status.textContent);
             } };
             const options = {childList: true, characterData: true, subtree: true};
