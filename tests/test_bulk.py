@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -387,7 +388,11 @@ def command(*arguments: object, launch: tuple[str, ...] = ()) -> subprocess.Comp
 def test_an_interrupt_is_told_and_the_same_command_goes_on(tmp_path: Path) -> None:
     path = written(tmp_path, ".txt", [f"{text} {i}" for i in range(2000) for text in TEXTS])
     told = [sys.executable, "-m", "helpers.bulk", path, tmp_path / "out", "--shard", "20"]
-    with subprocess.Popen(told, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
+    # whoever runs the tests in the background may ignore interrupts, and children inherit that
+    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    with subprocess.Popen(
+        told, cwd=ROOT, stderr=subprocess.PIPE, text=True, preexec_fn=heard
+    ) as process:
         while len(list(tmp_path.glob("out/text_emb/*.npy"))) < 2 and process.poll() is None:
             time.sleep(0.02)
         process.send_signal(signal.SIGINT)
