@@ -5,7 +5,7 @@ document.addEventListener("DOMContentLoaded", () => {
     button.removeAttribute("aria-label");
   }
   // what scrolls can be reached with the keyboard
-  for (const box of document.querySelectorAll("article pre, div.cell_output, .pst-scrollable-table-container")) {
+  for (const box of document.querySelectorAll("article pre, .pst-scrollable-table-container")) {
     if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
   }
   // short names stay whole
@@ -23,5 +23,8 @@ document.addEventListener("DOMContentLoaded", () => {
 addEventListener("load", () => {
   for (const image of document.querySelectorAll("div.cell_output img")) {
     if (image.naturalWidth > 700) image.classList.add("wide");
+  }
+  for (const box of document.querySelectorAll("div.cell_output")) {
+    if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
   }
 });
