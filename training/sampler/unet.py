@@ -138,6 +138,8 @@ class UNetTrainer(Trainer):
     """Squared error of v, the running average of the weights, and sheets of samples."""
 
     name = "unet"
+    # a long fall: every hour of a training over several sittings is worth the more, the lower the rate
+    fall = 0.6
 
     def __init__(self, arguments: argparse.Namespace, data: dict, folder: Path = BUILD) -> None:
         super().__init__(arguments, folder)
