@@ -81,6 +81,16 @@ def test_a_named_section_leads_to_it() -> None:
     assert (name, anchor) == ("../notebooks/01_tokenizing.ipynb", slug(wanted.removeprefix("## ")))
 
 
+def test_where_a_claim_is_proved_is_a_link_to_it() -> None:
+    said = (
+        "*Proved in notebooks [2](02_clip_text_encoder.ipynb), sections 7 to 9, "
+        "and [1](01_tokenizing.ipynb).*"
+    )
+    staged = Links(ROOT).text(NOTEBOOKS[0], said)
+    assert "[2](02_clip_text_encoder.ipynb#7-the-pooled-output-is-one-row--core--" in staged
+    assert ", sections 7 to 9, and [1](01_tokenizing.ipynb).*" in staged
+
+
 def test_every_exercise_has_its_solution_below_it() -> None:
     for number, path in enumerate(NOTEBOOKS):
         cells = json.loads(notebook(path, Links(ROOT)))["cells"]

@@ -38,6 +38,8 @@ PAGES = (
 )
 PICTURES = ("docs/drawings/*.svg", "docs/playground/*.webp", "helpers/models/*/*.webp")
 LINK = re.compile(r"(?<!!)\[([^\]\[]*(?:\[[^\]]*\][^\]\[]*)*)\]\(([^)\s]+)\)")
+# "notebooks [2](02_clip_text_encoder.ipynb), sections 7 to 9": the first of them
+PROOF = re.compile(r"\[(\d)\]\(((?:\.\./notebooks/)?\d\d_\w+\.ipynb)\)(, sections? )(\d+)")
 ATTACHMENT = re.compile(r"\(attachment:([\w-]+)\.png\)")
 CODE = re.compile(r"(?ms)^(```|~~~).*?^\1|`[^`\n]+`")
 BUILT = "build/playground"
@@ -127,7 +129,11 @@ class Links:
                 target += self.section(*named.groups()) if "#" not in target else ""
             return f"[{words}]({self.target(page, target)})"
 
-        return without_code(text, lambda plain: LINK.sub(link, plain))
+        def proof(match: re.Match[str]) -> str:
+            number, path, rest, section = match.groups()
+            return f"[{number}]({path}#{slug(self.section(number, section)[1:])}){rest}{section}"
+
+        return without_code(text, lambda plain: LINK.sub(link, PROOF.sub(proof, plain)))
 
 
 def figures_apart(cell: dict[str, Any]) -> list[dict[str, Any]]:
