@@ -514,18 +514,45 @@ def test_a_batch_is_latents_of_what_its_captions_say(few, tmp_path: Path) -> Non
     torch.manual_seed(0)
     of = World(few)
     autoencoder = model.new_vae().eval().requires_grad_(False)
-    examples = unet.Examples(of, autoencoder, "cpu", tmp_path / "latents.pt")
-    latents, rows = examples.batch(40, random.Random(3))
-    dice = random.Random(3)
+    examples = unet.Examples(of, autoencoder, "cpu", tmp_path / "latents.pt", 40)
+    examples.begin(3)
+    latents, rows = examples.batch()
+    dice = random.Random("3 0")
     texts, scenes = zip(*(of.say(dice) for _ in range(40)), strict=True)
     assert {len(scene.things) for scene in scenes} == {1, 2}
     assert torch.allclose(
         latents, autoencoder.encode(of.draw(list(scenes))).latent_dist.mean, atol=1e-4
     )
-    assert torch.allclose(rows[:36], examples.rows(list(texts[:36])), atol=1e-3)
-    assert torch.equal(rows[36:], examples.empty.expand(4, -1, -1))
-    again = unet.Examples(of, autoencoder, "cpu", tmp_path / "latents.pt")
+    told = [*texts[:36], *[""] * 4]
+    asked = model.text_rows(told, examples.text_encoder, examples.tokenizer).float()
+    assert torch.allclose(rows, asked, atol=1e-3)
+    again = unet.Examples(of, autoencoder, "cpu", tmp_path / "latents.pt", 40)
     assert torch.equal(again.latents, examples.latents)
+    batches = []
+    for seed in (3, 3, 4):
+        again.begin(seed)
+        batches.append([again.batch()[1] for _ in range(2)])
+    assert torch.equal(batches[0][0], rows)
+    assert torch.equal(batches[0][1], batches[1][1])
+    assert not torch.equal(batches[0][0], batches[0][1])
+    assert not torch.equal(batches[0][0], batches[2][0])
+
+
+def test_other_processes_tell_the_same_kind_of_batch(few) -> None:
+    """As on a GPU: every process its own captions; what is not a plain drawing comes as pixels."""
+    of, (_, tokenizer) = World(few), model.clip_text()
+    captions = unet.Captions(of, tokenizer, 20, 0)
+    loader = torch.utils.data.DataLoader(
+        captions, batch_size=None, num_workers=2, worker_init_fn=unet.not_interrupted
+    )
+    told = iter(loader)
+    batches = [next(told) for _ in range(4)]
+    assert len({batch.input_ids.numpy().tobytes() for batch in batches}) == 4
+    for worker, batch in zip(("0 0", "0 1"), batches, strict=False):
+        texts, scenes = zip(*map(of.say, [random.Random(worker)] * 20), strict=True)
+        assert torch.equal(batch.input_ids, model.text_ids([*texts[:18], "", ""], tokenizer))
+        assert len(batch.composed) == len(batch.pixels) > 0
+        assert torch.equal(batch.pixels, of.draw([scenes[i] for i in batch.composed]))
 
 
 def test_captions_do_not_move_the_latents(few, tmp_path: Path, monkeypatch) -> None:
@@ -577,7 +604,7 @@ def test_the_loss_is_the_error_of_v() -> None:
     trainer.device, trainer.dtype = "cpu", torch.float32
     trainer.scheduler = model.new_scheduler()
     latents, rows = torch.randn(400, model.CHANNELS, 16, 16), torch.zeros(400, 77, 128)
-    trainer.examples = argparse.Namespace(batch=lambda n, dice: (latents, rows))
+    trainer.examples = argparse.Namespace(batch=lambda: (latents, rows))
     quarters = []
 
     def knowing(noisy: torch.Tensor, steps: torch.Tensor, rows: torch.Tensor) -> Any:

@@ -121,6 +121,7 @@ class Trainer:
         self.kept: dict[str, Any] = {}  # what has a state besides these
         self.step, self.seconds = 0, 0.0
         self.lines: list[dict] = []  # the log, which is kept in the checkpoint too
+        self.losses: list[torch.Tensor] = []  # not looked at yet
         self.checkpoint = folder / f"{self.name}.pt"
         self.log = folder / f"{self.name}_log.jsonl"
         self.draw_lots()
@@ -204,13 +205,13 @@ class Trainer:
         print(f"{self.name} {how}: step {self.step}, {self.seconds / 60:.1f} minutes", flush=True)
 
     def one_step(self) -> None:
-        """Loss, gradients, optimisers."""
+        """Loss, gradients, optimisers.
+
+        The loss is looked at one step later: a GPU is given the next step before it has done this one.
+        """
         loss, shown = self.loss()
-        if not math.isfinite(loss.item()):
-            raise SystemExit(
-                f"The loss of step {self.step} is {loss.item()}; nothing was saved since the last checkpoint. "
-                "Start again from there with lower --muon and --adam."
-            )
+        self.check()
+        self.losses.append(loss.detach())
         loss.backward()
         if self.longest_gradient:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.longest_gradient)
@@ -220,7 +221,16 @@ class Trainer:
         self.step += 1
         self.after_step()
         for key, value in shown.items():
-            self.seen[key].append(value.detach().float().cpu())
+            self.seen[key].append(value.detach().float())
+
+    def check(self) -> None:
+        """End here if a loss that was not looked at yet is not a number."""
+        while self.losses:
+            if not math.isfinite(loss := self.losses.pop().item()):
+                raise SystemExit(
+                    f"The loss of step {self.step - 1} is {loss}; nothing was saved since the last checkpoint. "
+                    "Start again from there with lower --muon and --adam."
+                )
 
     def note(self, last: bool = False) -> None:
         """One line of the log: means since the line before, and what is measured."""
@@ -238,6 +248,7 @@ class Trainer:
 
     def save(self) -> None:
         """The checkpoint."""
+        self.check()
         state = {key: part.state_dict() for key, part in {"model": self.model, **self.kept}.items()}
         optimisers = [optimiser.state_dict() for optimiser in self.optimisers]
         state |= {"optimisers": optimisers, "step": self.step, "seconds": self.seconds}

@@ -53,7 +53,7 @@ def new_unet() -> UNet2DConditionModel:
         out_channels=CHANNELS,
         down_block_types=("CrossAttnDownBlock2D",) * 3,
         up_block_types=("CrossAttnUpBlock2D",) * 3,
-        block_out_channels=(48, 128, 256),
+        block_out_channels=(64, 128, 256),
         layers_per_block=1,
         cross_attention_dim=128,
         attention_head_dim=4,  # diffusers means the number of heads
@@ -124,23 +124,25 @@ def clip_text(folder: Path = CLIP) -> tuple[CLIPTextModel, CLIPTokenizer]:
     return model.float().eval(), CLIPTokenizer.from_pretrained(folder)
 
 
-@torch.inference_mode()
+def text_ids(texts: list[str], tokenizer: CLIPTokenizer) -> torch.Tensor:
+    """Padded to 77, (n, 77) long."""
+    how = {"padding": "max_length", "max_length": 77, "truncation": True, "return_tensors": "pt"}
+    return tokenizer(texts, **how)["input_ids"]
+
+
+@torch.no_grad()
+def rows_of(input_ids: torch.Tensor, model: CLIPTextModel) -> torch.Tensor:
+    """What the U-Net is told: ``last_hidden_state``, no mask. (n, 77, 128) float16, where the ids are."""
+    return model(input_ids=input_ids).last_hidden_state.half()
+
+
 def text_rows(
     texts: list[str], model: CLIPTextModel, tokenizer: CLIPTokenizer, batch: int = 256
 ) -> torch.Tensor:
-    """What the U-Net is told: ``last_hidden_state``, padded to 77, no mask. (n, 77, 128) float16."""
-    rows = []
-    for start in range(0, len(texts), batch):
-        tokens = tokenizer(
-            texts[start : start + batch],
-            padding="max_length",
-            max_length=77,
-            truncation=True,
-            return_tensors="pt",
-        )
-        ids = tokens["input_ids"].to(model.device)
-        rows.append(model(input_ids=ids).last_hidden_state.half().cpu())
-    return torch.cat(rows)
+    """The rows of many texts, on the CPU. (n, 77, 128) float16."""
+    parts = [texts[start : start + batch] for start in range(0, len(texts), batch)]
+    ids = (text_ids(part, tokenizer).to(model.device) for part in parts)
+    return torch.cat([rows_of(part, model).cpu() for part in ids])
 
 
 def assemble(vae: AutoencoderKL, unet: UNet2DConditionModel) -> StableDiffusionPipeline:

@@ -11,18 +11,24 @@ from __future__ import annotations
 import argparse
 import hashlib
 import math
+import os
 import random
+import signal
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from diffusers import AutoencoderKL
 from diffusers.training_utils import EMAModel
 from safetensors.torch import load_file
 from torch import nn
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from tqdm import tqdm
+from transformers import CLIPTokenizer
 
 from training.artwork import load
-from training.drawing import COLOURS, as_image, as_levels, sheet
+from training.drawing import COLOURS, SIZE, as_image, as_levels, sheet
 from training.loop import Trainer, command_line, save
 from training.loop import load as load_checkpoint
 from training.measuring import write
@@ -36,10 +42,12 @@ from training.sampler.model import (
     new_unet,
     new_vae,
     optimisers,
+    rows_of,
     standardise,
+    text_ids,
     text_rows,
 )
-from training.sampler.world import Scene, World
+from training.sampler.world import World
 
 EMPTY = (
     0.1  # share of the batch that is told nothing, so that there is something to guide away from
@@ -74,47 +82,96 @@ def trained_vae(world: World, folder: Path = BUILD) -> tuple[AutoencoderKL, list
     return vae, state.get("log", [])
 
 
+class Told(NamedTuple):
+    """A batch of n captions, and what is to be drawn for them."""
+
+    input_ids: torch.Tensor  # (n, 77) long; the last tenth are those of the empty prompt
+    number: torch.Tensor  # (n,) long, which plain drawing; where it is none, 0
+    composed: torch.Tensor  # (k,) long, which of the n are not plain drawings
+    pixels: torch.Tensor  # (k, 3, 64, 64) of these
+
+
+class Captions(IterableDataset):
+    """Batches without end, made up by other processes where the GPU would wait for them."""
+
+    def __init__(self, world: World, tokenizer: CLIPTokenizer, n: int, seed: int) -> None:
+        self.world, self.tokenizer, self.n, self.seed = world, tokenizer, n, seed
+        self.number = {scene: i for i, scene in enumerate(world.plain_scenes())}
+
+    def __iter__(self) -> Iterator[Told]:
+        worker = get_worker_info()
+        dice = random.Random(f"{self.seed} {worker.id if worker else 0}")
+        while True:
+            yield self.tell(dice)
+
+    def tell(self, dice: random.Random) -> Told:
+        """The next batch."""
+        texts, scenes = zip(*(self.world.say(dice) for _ in range(self.n)), strict=True)
+        told = self.n - round(EMPTY * self.n)
+        known = [self.number.get(scene) for scene in scenes]
+        composed = [i for i, number in enumerate(known) if number is None]
+        pixels = self.world.draw([scenes[i] for i in composed]) if composed else None
+        return Told(
+            text_ids([*texts[:told], *[""] * (self.n - told)], self.tokenizer),
+            torch.tensor([number or 0 for number in known]),
+            torch.tensor(composed, dtype=torch.long),
+            torch.empty(0, 3, SIZE, SIZE) if pixels is None else pixels,
+        )
+
+
+def not_interrupted(worker: int) -> None:
+    """Ctrl-C is for the training, which finishes its step and saves."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 class Examples:
     """Batches of latents and text rows. Plain drawings are encoded once; what is composed, when it comes up."""
 
-    def __init__(self, world: World, vae: AutoencoderKL, device: str, path: Path) -> None:
-        self.world, self.vae, self.device = world, vae.to(device), device
+    def __init__(self, world: World, vae: AutoencoderKL, device: str, path: Path, n: int) -> None:
+        self.world, self.vae, self.device, self.n = world, vae.to(device), device, n
         self.text_encoder, self.tokenizer = clip_text()
         self.text_encoder.to(device)
-        self.empty = self.rows([""])
         scenes = list(world.plain_scenes())
-        self.number = {scene: i for i, scene in enumerate(scenes)}
         key = hashlib.sha256(repr(scenes).encode())
         for value in vae.state_dict().values():
             key.update(value.cpu().numpy().tobytes())
         stored = torch.load(path) if path.exists() else {}
         if stored.get("key") != key.hexdigest():
             parts = tqdm(range(0, len(scenes), 128), desc="latents", disable=None)
-            latents = torch.cat([self.encode(scenes[i : i + 128]).cpu() for i in parts])
+            drawn = (world.draw(scenes[i : i + 128]).to(device) for i in parts)
+            latents = torch.cat([self.encode(pixels).cpu() for pixels in drawn])
             stored = {"key": key.hexdigest(), "latents": latents}
             save(stored, path)
         self.latents = stored["latents"].to(device)
 
     @torch.no_grad()
-    def encode(self, scenes: list[Scene]) -> torch.Tensor:
+    def encode(self, pixels: torch.Tensor) -> torch.Tensor:
         """(n, 4, 16, 16)"""
-        return self.vae.encode(self.world.draw(scenes).to(self.device)).latent_dist.mean
+        return self.vae.encode(pixels).latent_dist.mean
 
-    def rows(self, texts: list[str]) -> torch.Tensor:
-        """(n, 77, 128)"""
-        return text_rows(texts, self.text_encoder, self.tokenizer).float().to(self.device)
+    def begin(self, seed: int) -> None:
+        """Other captions from here on, the same for the same seed and number of processes."""
+        fast = self.device == "cuda"
+        workers = max(1, (os.cpu_count() or 2) - 1) if fast else 0
+        os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # or each of them says so itself
+        captions = Captions(self.world, self.tokenizer, self.n, seed)
+        self.told = iter(
+            DataLoader(
+                captions,
+                batch_size=None,
+                num_workers=workers,
+                pin_memory=fast,
+                worker_init_fn=not_interrupted,
+            )
+        )
 
-    def batch(self, n: int, dice: random.Random) -> tuple[torch.Tensor, torch.Tensor]:
+    def batch(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Latents (n, 4, 16, 16) and text rows (n, 77, 128), a tenth of them the empty prompt's."""
-        texts, scenes = zip(*(self.world.say(dice) for _ in range(n)), strict=True)
-        known = [self.number.get(scene) for scene in scenes]
-        composed = [i for i, number in enumerate(known) if number is None]
-        latents = self.latents[[number or 0 for number in known]]
-        if composed:
-            latents[composed] = self.encode([scenes[i] for i in composed])
-        told = n - round(EMPTY * n)
-        rows = torch.cat([self.rows(list(texts[:told])), self.empty.expand(n - told, -1, -1)])
-        return latents, rows
+        told = Told(*(part.to(self.device, non_blocking=True) for part in next(self.told)))
+        latents = self.latents[told.number]
+        if len(told.composed):
+            latents[told.composed] = self.encode(told.pixels)
+        return latents, rows_of(told.input_ids, self.text_encoder).float()
 
 
 @torch.no_grad()
@@ -145,15 +202,28 @@ class UNetTrainer(Trainer):
         super().__init__(arguments, folder)
         self.world = World(data)
         self.vae, _ = trained_vae(self.world, folder)
-        self.examples = Examples(self.world, self.vae, self.device, folder / "latents.pt")
-        self.model = new_unet().to(self.device)
+        self.examples = Examples(
+            self.world, self.vae, self.device, folder / "latents.pt", arguments.batch
+        )
+        self.model = new_unet()
         dice = random.Random(0)
-        fit_to_text(self.model, self.examples.rows([self.world.say(dice)[0] for _ in range(1000)]))
+        said = [self.world.say(dice)[0] for _ in range(1000)]
+        fit_to_text(
+            self.model, text_rows(said, self.examples.text_encoder, self.examples.tokenizer).float()
+        )
+        self.model.to(self.device)
+        if self.device == "cuda":
+            self.model.to(memory_format=torch.channels_last).compile()
         self.average = EMAModel(self.model.parameters(), decay=AVERAGE, foreach=True)
         self.optimisers = optimisers(self.model, arguments.muon, arguments.adam, self.dtype)
         self.kept = {"average": self.average}
         self.scheduler = new_scheduler()
         self.last_sheet = 0.0
+
+    def resume(self) -> None:
+        """And other captions than before."""
+        super().resume()
+        self.examples.begin(self.arguments.seed + self.step)
 
     def autocast(self) -> torch.autocast:
         """bfloat16 on a GPU; on the CPU it was tried on, the backward pass took 2.6 times as long with it."""
@@ -161,12 +231,12 @@ class UNetTrainer(Trainer):
 
     def loss(self) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """The log tells four losses, from little noise to much: a quarter of the range each."""
-        latents, rows = self.examples.batch(self.arguments.batch, random)
+        latents, rows = self.examples.batch()
         n = len(latents)
         # one time step from each n-th of the range: the loss of a batch varies less
-        order = torch.randperm(n)
-        steps = (order + torch.rand(n)) / n * self.scheduler.config.num_train_timesteps
-        steps = steps.long().to(self.device)
+        order = torch.randperm(n, device=self.device)
+        share = (order + torch.rand(n, device=self.device)) / n
+        steps = (share * self.scheduler.config.num_train_timesteps).long()
         noise = torch.randn_like(latents)
         with self.autocast():
             noisy = self.scheduler.add_noise(latents, noise, steps)
