@@ -29,8 +29,7 @@ from training.clip import data as clip_data
 from training.clip import evaluate, model, teacher, words
 from training.clip import train as clip_train
 from training.diffusion import unet, vae
-from training.sampler import unet as s_unet
-from training.sampler import vae as s_vae
+from training.diffusion.model import new_scheduler
 
 FLOORS = [
     ["training"],
@@ -38,12 +37,11 @@ FLOORS = [
     ["captions", "measuring", "sums", "muon", "loop"],
     ["artwork"],
     ["clip"],
-    ["diffusion", "sampler"],
+    ["diffusion"],
 ]
 SCRIPTS = [
     "artwork.build", "artwork.sprites", "clip.train", "clip.evaluate",
     "diffusion.vae", "diffusion.unet", "diffusion.evaluate",
-    "sampler.vae", "sampler.unet", "sampler.evaluate",
 ]  # fmt: skip
 MODULES = [*(ROOT / "training").glob("*.py"), *(ROOT / "training").glob("*/*.py")]
 
@@ -421,7 +419,7 @@ class SeenError(Exception):
     """A model was asked; the rest does not matter."""
 
 
-TRAINERS = (vae.VaeTrainer, unet.UNetTrainer, s_vae.VaeTrainer, s_unet.UNetTrainer)
+TRAINERS = (vae.VaeTrainer, unet.UNetTrainer)
 
 
 @pytest.mark.parametrize("kind", TRAINERS)
@@ -435,12 +433,12 @@ def test_models_are_asked_in_the_fast_dtype(kind: type, monkeypatch) -> None:
     trainer.arguments = argparse.Namespace(batch=2, guidance=1.0)
     trainer.device, trainer.dtype = "cpu", torch.bfloat16
     monkeypatch.setattr(kind, "autocast", lambda self: torch.autocast("cpu", torch.bfloat16))
-    trainer.scheduler = s_unet.new_scheduler()
+    trainer.scheduler = new_scheduler()
     trainer.drawings = SimpleNamespace(batch=lambda n: torch.zeros(n, 3, 64, 64))
     batch = torch.zeros(2, 16, 8, 8), torch.zeros(2, 77, 128)
     trainer.bank = trainer.examples = SimpleNamespace(batch=lambda *_: batch)
     asked = [trainer.loss]
-    if kind in (vae.VaeTrainer, s_vae.VaeTrainer):
+    if kind is vae.VaeTrainer:
         trainer.model = SimpleNamespace(encode=ask)
     else:
         trainer.model = ask

@@ -1,7 +1,7 @@
 """How the shipped models were made. README.md has the commands.
 
 Imports run one way only, from the bottom up: options, drawing, captions, measuring, sums, muon, loop; then
-artwork; then clip; then diffusion and sampler. Every part that is run is a module: ``python -m training.clip.train``, from the root.
+artwork; then clip; then diffusion. Every part that is run is a module: ``python -m training.clip.train``, from the root.
 """
 
 import logging

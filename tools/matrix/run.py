@@ -34,7 +34,7 @@ BEGIN, END = "<!-- verified on: make matrix writes this table -->", "<!-- end of
 HEAD = ("set", "Python", *PACKAGES, "date", "tests", "result", "minutes")
 ALL, QUICK = "all", "notebooks, helpers"
 LEFT_OUT = (
-    "training", "diffusion_training", "sampler", "book", "playground", "playground_build", "stick",
+    "training", "diffusion_training", "book", "playground", "playground_build", "stick",
     "doctor", "bench", "matrix", "stamp", "lab", "wheel", "package", "papers", "docs", "drawings",
     "spine",
 )  # fmt: skip

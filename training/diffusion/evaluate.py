@@ -1,14 +1,19 @@
 """Measure a tiny Stable Diffusion as it lies on disk, the shipped one by default, and write its card.
 
-One picture a concept, its seed the concept's number, 20 steps, one guidance scale for all. The judges are the
-shipped CLIP, asked for the nearest of all names, and plain pixels, asked for the nearest training picture; the
-artist's own drawings, and these drawings sent through the autoencoder, stand beside. Composition is judged by
-rules on pixels alone. Results go to ``results.json``, tables to ``README.md``, all pictures to
-``contact_sheet.webp`` and walks between two prompts to ``film_strip.webp``, in the model's folder.
+python -m training.diffusion.evaluate                    # some 1,500 pictures: a quarter of an hour on two CPU cores
+python -m training.diffusion.evaluate --quick --dry      # a tenth of them, to see that it works
+
+Seven questions, each with a control: do seeds differ, is a style word obeyed, is the thing recognised, does an
+open prompt get right and different answers, are combinations put together that were left out of the training,
+how much is copied, how much is right and how much is missed. asked.py has the prompts, judges.py the judges,
+card.py the tables and floors.
+Results go to ``results.json``, tables to the folder's ``README.md``, pictures to ``*.webp`` beside them.
 """
 
 from __future__ import annotations
 
+import argparse
+import random
 import time
 from pathlib import Path
 
@@ -16,43 +21,24 @@ import torch
 from diffusers import StableDiffusionPipeline
 from PIL import Image
 from tqdm import tqdm
-from transformers import CLIPModel
 
 from helpers.diffusion import GUIDANCE
 from training.artwork import load as load_data
-from training.captions import POSITIONS
+from training.captions import prompt
 from training.clip.model import SHIPPED as CLIP
-from training.clip.model import Tower
+from training.diffusion import judges
+from training.diffusion.asked import OPEN, OPEN_SEEDS, QUICK, SEEDS, Sizes, Task, open_task, tasks
+from training.diffusion.card import tables
+from training.diffusion.judges import Artists, Names
 from training.diffusion.model import SHIPPED, load, text_rows, there_and_back
-from training.diffusion.world import ARTIST, Scene, World
-from training.drawing import COLOURS, PALETTE, SIZE, as_image, as_pixels, sheet
-from training.measuring import (
-    about_twelve,
-    coarse,
-    command_line,
-    digest,
-    head,
-    row,
-    stored,
-    top,
-    two,
-    write,
-    write_card,
-)
+from training.diffusion.world import STYLES, Scene, World
+from training.drawing import as_image, as_levels, as_pixels, sheet
+from training.measuring import digest, stored, write, write_card
+from training.options import Options
 
 STEPS = 20
-COLUMNS = 40
-CHANCE = {"ground colour": round(1 / len(COLOURS), 3), "left, right, top or bottom": 0.25}
 WALKS = (("dog face", "skunk"), ("fox", "frog"), ("pizza", "rocket"), ("red heart", "blue circle"), ("man farmer", "woman firefighter"))  # fmt: skip
 FRAMES = 13  # of a walk, its ends included
-# Ground, size and place are asked of these: everyday things from all over the world, and dark, light and
-# coloured ones, because a ground may be mistaken for a part of the drawing.
-ASKED = (
-    "red heart", "dog face", "cat face", "fox", "frog", "pizza", "rocket", "red apple", "banana", "automobile",
-    "house", "tulip", "grinning face", "penguin", "soccer ball", "guitar", "crown", "birthday cake", "butterfly",
-    "snowman", "ghost", "strawberry", "prince", "man farmer", "woman firefighter", "blue circle", "green square",
-    "sun", "umbrella", "octopus",
-)  # fmt: skip
 
 
 @torch.inference_mode()
@@ -61,11 +47,12 @@ def paint(
     prompts: list[str] | torch.Tensor,
     seeds: list[int],
     guidance: float = GUIDANCE,
+    label: str = "pictures",
 ) -> torch.Tensor:
     """One picture a prompt, or a stack of rows: uint8 (n, 3, 64, 64), what a reader gets and saves."""
     told = "prompt_embeds" if isinstance(prompts, torch.Tensor) else "prompt"
     pictures = []
-    for start in tqdm(range(0, len(prompts), 32), desc="pictures", leave=False, disable=None):
+    for start in tqdm(range(0, len(prompts), 32), desc=label, leave=False, disable=None):
         part = slice(start, start + 32)
         result = pipe(
             **{told: prompts[part]},
@@ -74,104 +61,88 @@ def paint(
             generator=[torch.Generator().manual_seed(seed) for seed in seeds[part]],
             output_type="pt",
         )
-        pictures.append((result.images * 255).round().byte())
+        pictures.append((result.images * 255).round().byte().cpu())
     return torch.cat(pictures)
 
 
-def nearest_pictures(pixels: torch.Tensor, known: torch.Tensor, right: torch.Tensor) -> dict:
-    """Top-1 and top-5 of the nearest training pictures, by plain pixels at two sizes."""
-    return {
-        "16 x 16": top(-torch.cdist(coarse(pixels), coarse(known)), right),
-        "64 x 64": top(-torch.cdist(pixels.flatten(1), known.flatten(1)), right),
+# --- the seven questions ---
+
+
+def seeds_apart(pixels: torch.Tensor, each: int) -> float:
+    """Mean over prompts of the mean distance between the pictures of a prompt's seeds."""
+    groups = pixels.split(each)
+    return sum(judges.spread(group[:SEEDS]) for group in groups) / len(groups)
+
+
+def prompts_apart(pixels: torch.Tensor, each: int) -> float:
+    """Mean over seeds of the mean distance between the pictures of all prompts."""
+    return sum(judges.spread(pixels[seed::each]) for seed in range(each)) / each
+
+
+def how_seeds_differ(made: dict[str, torch.Tensor], real: dict[str, torch.Tensor]) -> dict:
+    """Question 1. For real artwork: the artists' drawings of a thing, and right answers to an open prompt."""
+    result = {
+        kind: {"generated": seeds_apart(made[kind], each)}
+        for kind, each in (("open", OPEN_SEEDS), ("named", SEEDS), ("styled", SEEDS))
+        if kind in made
     }
+    result["between prompts"] = {"generated": prompts_apart(made["named"], SEEDS)}
+    if real:
+        result["open"]["real"] = seeds_apart(real["open"], OPEN_SEEDS)
+        result["named"]["real"] = judges.mean_spread(real["artists"])
+        result["between prompts"]["real"] = judges.spread(real["named"][::SEEDS])
+    return {k: {a: round(b, 4) for a, b in v.items()} for k, v in result.items()}
 
 
-def ground_of(picture: torch.Tensor) -> int:
-    """The colour of ``COLOURS`` nearest the ground: the median of the outermost pixels, (3, 64, 64) in -1 … 1."""
-    edge = torch.cat(
-        [picture[:, 0], picture[:, -1], picture[:, 1:-1, 0], picture[:, 1:-1, -1]], dim=1
-    )
-    return int(((edge.median(dim=1).values - (PALETTE * 2 - 1)) ** 2).sum(1).argmin())
-
-
-def extent(picture: torch.Tensor) -> tuple[float, float, float]:
-    """Where something is drawn on white, (3, 64, 64) in -1 … 1: its middle across and down (-1 … 1), and its side.
-
-    The side is that of the box around it, as a share of the picture's: the geometric mean of both.
-    """
-    drawn = (picture < 1 - 0.15 * 2).any(0)
-    if not drawn.any():
-        return 0.0, 0.0, 0.0
-    down, across = drawn.any(1).nonzero().squeeze(1), drawn.any(0).nonzero().squeeze(1)
-    box = [(line[0].item(), line[-1].item()) for line in (across, down)]
-    middle = [(a + b + 1) / SIZE - 1 for a, b in box]
-    sides = [(b - a + 1) / SIZE for a, b in box]
-    return middle[0], middle[1], (sides[0] * sides[1]) ** 0.5
-
-
-def place_of(picture: torch.Tensor) -> int:
-    """The place of ``POSITIONS`` toward which the drawing lies farthest from the middle."""
-    across, down, _ = extent(picture)
-    return int(torch.tensor([-across, across, -down, down]).argmax())
-
-
-def composition_tasks() -> dict[str, list[tuple[str, Scene]]]:
-    """What is asked, task by task: a prompt, and the scene it describes.
-
-    The scene's concept is a number in ``ASKED``; :func:`compose` puts the data's in its place.
-    """
-    things, places = range(len(ASKED)), range(len(POSITIONS))
-
-    def ask(size: str, scenes: list[Scene]) -> list[tuple[str, Scene]]:
-        return [(scene.say(f"a {size}{ASKED[scene.concept]}"), scene) for scene in scenes]
-
-    return {
-        "ground colour": ask("", [Scene(i, c) for i in things for c in range(1, len(COLOURS))]),
-        "small": ask("small ", [Scene(i, small=True) for i in things]),
-        "large": ask("large ", [Scene(i) for i in things]),
-        "left, right, top or bottom": ask(
-            "", [Scene(i, small=True, position=p) for i in things for p in places]
-        ),
-    }
-
-
-def as_said(task: str, picture: torch.Tensor, scene: Scene) -> bool:
-    """The rule of a task: whether pixels (3, 64, 64) in -1 … 1 show the scene's ground, size or place."""
-    if task == "ground colour":
-        return ground_of(picture) == scene.colour
-    if task in ("small", "large"):
-        return (0 < extent(picture)[2] < 0.7) == scene.small
-    return place_of(picture) == scene.position
-
-
-def compose(tower: Tower, pipe: StableDiffusionPipeline, world: World) -> dict:
-    """Prompts with a ground, a size or a place: is it drawn as said, and is it still the thing?
-
-    *Drawn* is judged by rules on pixels, which are tried on the training scenes too; *thing* by the CLIP:
-    whether the prompted name is nearest among the names asked for here.
-    """
-    names = tower.text(list(ASKED))
-    number = {name: c for c, name in enumerate(world.all_names)}
+def open_answers(pixels: torch.Tensor, asked: tuple[str, ...], world: World, clip: Names) -> dict:
+    """Question 4: share of right answers, and the number of different right names in so many seeds, by prompt."""
+    nearest = clip.nearest(pixels, 1).squeeze(1).split(OPEN_SEEDS)
     result = {}
-    for k, (task, asked) in enumerate(composition_tasks().items()):
-        texts, scenes = zip(*asked, strict=True)
-        pixels = as_pixels(
-            paint(pipe, list(texts), [10_000 * (k + 1) + i for i in range(len(texts))])
-        )
-        real = world.draw([s._replace(concept=number[ASKED[s.concept]]) for s in scenes])
-        nearest = (tower.image(pixels) @ names.T).argmax(1).tolist()
-        drawn, rule = (
-            sum(as_said(task, p, s) for p, s in zip(pictures, scenes, strict=True))
-            for pictures in (pixels, real)
-        )
-        result[task] = {
-            "tried": len(asked),
-            "drawn": drawn,
-            "rule_on_training_scenes": rule,
-            "thing": sum(n == s.concept for n, s in zip(nearest, scenes, strict=True)),
-            "chance": CHANCE.get(task, 0.5),
-        }
+    for text, numbers in zip(asked, nearest, strict=True):
+        answers = {clip.number[world.name[c]] for c in world.open[text]}
+        right = [number for number in numbers.tolist() if number in answers]
+        result[text] = [round(len(right) / len(numbers), 3), len(set(right))]
     return result
+
+
+def pairs_found(pixels: torch.Tensor, scenes: list[Scene], world: World, clip: Names) -> dict:
+    """Of a pair each half alone, enlarged: is the thing's name among the five nearest?"""
+    halves = [judges.enlarged(pixels, [side] * len(pixels)) for side in (0, 1)]
+    names = [[world.name[s.things[i]] for s in scenes] for i in (0, 1)]
+    found = [[clip.hits(half, n).any(1) for n in names] for half in halves]  # [half][thing]
+    as_said, swapped = found[0][0] & found[1][1], found[0][1] & found[1][0]
+    each = torch.cat([found[0][0], found[1][1]])
+    shares = {"both": as_said, "both, either way round": as_said | swapped, "each": each}
+    return {key: round(value.float().mean().item(), 3) for key, value in shares.items()}
+
+
+def composed(
+    task: str, pixels: torch.Tensor, scenes: list[Scene], world: World, clip: Names
+) -> dict:
+    """Question 5: ground or place as said; the thing the nearest name, and among five (of a small one, enlarged)."""
+    names = [world.name[s.things[0]] for s in scenes]
+    if task == "ground":
+        drawn = [judges.ground_of(p) == s.colour for p, s in zip(pixels, scenes, strict=True)]
+    else:
+        drawn = [judges.is_small_at(p, s.position) for p, s in zip(pixels, scenes, strict=True)]
+        pixels = judges.enlarged(pixels, [s.position for s in scenes])
+    return {"as said": round(sum(drawn) / len(drawn), 3), "thing": clip.top(pixels, names)}
+
+
+def style_words(pipe: StableDiffusionPipeline, world: World) -> dict[str, dict[str, float]]:
+    """How far apart the 77 rows of "flat fox" and "soft fox" are, if those of "fox" and "tulip" are 1 apart."""
+    things = random.Random(0).sample(list(world.name.values()), 40)
+
+    def rows(texts: list[str]) -> torch.Tensor:
+        return text_rows(texts, pipe.text_encoder, pipe.tokenizer).float().flatten(1)
+
+    plain = rows(things)
+    unit = torch.pdist(plain).mean()
+    styled = {word: rows([f"{word} {thing}" for thing in things]) for word in STYLES.values()}
+    return {
+        a: {b: round(((x - y).norm(dim=1).mean() / unit).item(), 2) for b, y in styled.items() if b != a}
+        for a, x in styled.items()
+    }  # fmt: skip
 
 
 def clock(pipe: StableDiffusionPipeline) -> dict:
@@ -188,16 +159,11 @@ def clock(pipe: StableDiffusionPipeline) -> dict:
     return {"seconds": seconds, "threads": torch.get_num_threads(), "device": str(pipe.device)}
 
 
-def walk(pipe: StableDiffusionPipeline, start: str, end: str) -> torch.Tensor:
-    """From one prompt to another, all 77 rows mixed step by step, the noise the same: levels."""
-    rows = text_rows([start, end], pipe.text_encoder, pipe.tokenizer).float()
-    way = torch.linspace(0, 1, FRAMES)[:, None, None]
-    return paint(pipe, torch.lerp(rows[:1], rows[1:], way), [0] * FRAMES)
-
-
-def contact_sheet(pictures: torch.Tensor, columns: int = COLUMNS) -> Image.Image:
-    """Levels side by side, in order."""
-    return sheet([as_image(picture) for picture in pictures], columns)
+def weights(folder: Path) -> str:
+    """SHA-256 of the U-Net's and the VAE's."""
+    return digest(
+        *(folder / part / "diffusion_pytorch_model.safetensors" for part in ("unet", "vae"))
+    )
 
 
 def size(folder: Path = SHIPPED) -> dict[str, int]:
@@ -210,114 +176,245 @@ def size(folder: Path = SHIPPED) -> dict[str, int]:
     }
 
 
-@torch.inference_mode()
-def measure(folder: Path = SHIPPED) -> tuple[dict, torch.Tensor, torch.Tensor]:
-    """Everything, the pictures of all concepts, and those of the walks."""
-    world = World(load_data())
-    chosen, names = world.concepts, world.all_names
-    tower = Tower.frozen(CLIPModel.from_pretrained(CLIP))
-    pipe = load(folder)
-    speed = clock(pipe)
-    right, order = torch.tensor(chosen), torch.arange(len(chosen))
-    drawings = world.draw(world.scenes)
-    pictures = paint(pipe, world.names, chosen)
-    pixels = as_pixels(pictures)
-    table = tower.text(names)
-    judged = {
-        "generated": pixels,
-        "through the autoencoder": there_and_back(pipe.vae, drawings).clamp(-1, 1),
-        "the artist's drawings": drawings,
-    }
-    similar = {kind: tower.image(p) @ table.T for kind, p in judged.items()}
-    by_clip = {kind: top(s, right) for kind, s in similar.items()}
-    real = by_clip["the artist's drawings"]
-    answers = similar["generated"].argmax(1).tolist()
-    weights = [folder / part / "diffusion_pytorch_model.safetensors" for part in ("unet", "vae")]
-    result = {
-        "sha256": digest(*weights),
-        "clip_sha256": digest(CLIP / "model.safetensors"),
-        "artist": ARTIST,
-        "steps": STEPS,
-        "guidance_scale": GUIDANCE,
-        "names": world.names,
-        "left_out": [name for c, name in enumerate(names) if c not in set(chosen)],
-        "all_names": len(names),
-        "by_clip": by_clip,
-        "share_of_real": [round(a / b, 3) for a, b in zip(by_clip["generated"], real, strict=True)],
-        "chance_by_clip": [round(1 / len(names), 4), round(5 / len(names), 4)],
-        "by_pixels": nearest_pictures(pixels, drawings, order),
-        "chance_by_pixels": [round(1 / len(chosen), 4), round(5 / len(chosen), 4)],
-        "grey_levels_from_the_drawing": round((pixels - drawings).abs().mean().item() * 127.5, 1),
-        "mistaken": {names[c]: names[a] for c, a in zip(chosen, answers, strict=True) if a != c},
-        "composition": compose(tower, pipe, world),
-        "speed": speed,
-        "bytes": size(folder),
-        "curve": stored(folder).get("curve", {}),
-    }
-    return result, pictures, torch.cat([walk(pipe, *ends) for ends in WALKS])
+# --- all together ---
 
 
-def tables(r: dict) -> str:
-    """The card's tables, in Markdown."""
-    both = "top-1 / top-5"
+class Study:
+    """One model's pictures and what is found in them."""
 
-    def chance(pair: list[float]) -> str:
-        return row("chance", f"{pair[0]:.4f} / {pair[1]:.4f}")
+    def __init__(self, folder: Path, guidance: float, sizes: Sizes) -> None:
+        self.folder, self.guidance, self.sizes = folder, guidance, sizes
+        self.world = World(data := load_data())
+        self.names = list(dict.fromkeys(prompt(entry["name"]) for entry in data["concepts"]))
+        self.clip = Names(self.names)
+        self.artists = Artists(self.world, *((4,) if sizes == QUICK else ()))
+        self.pipe = load(folder).to("cuda" if torch.cuda.is_available() else "cpu")
+        self.asked = OPEN[:: -(-len(OPEN) // sizes.open)]
+        self.tasks = {"open": open_task(self.asked, self.world), **tasks(self.world, sizes)}
+        self.scenes = list(self.world.plain_scenes())
+        self.taught = self.world.draw(self.scenes)
 
-    lines = [
-        f"Measured by `training/diffusion/evaluate.py` on the weights with SHA-256 `{r['sha256'][:16]}…` (U-Net, then VAE) "
-        f"and the CLIP with `{r['clip_sha256'][:16]}…`. {len(r['names'])} concepts, one picture each, seed = the concept's number, "
-        f"{r['steps']} steps, guidance {r['guidance_scale']:g}. Cells are {both}.",
-        *head(f"nearest of all {r['all_names']} names, by the shipped CLIP", both),
-        *(row(kind, two(score)) for kind, score in r["by_clip"].items()),
-        row("**generated, as a share of the artist's drawings**", f"**{two(r['share_of_real'])}**"),
-        chance(r["chance_by_clip"]),
-        *head(f"nearest of the {len(r['names'])} training pictures, by plain pixels", both),
-        *(row(f"compared at {kind}", two(score)) for kind, score in r["by_pixels"].items()),
-        chance(r["chance_by_pixels"]),
-        "",
-        f"A generated picture differs from the drawing it was trained on by {r['grey_levels_from_the_drawing']:.1f} grey "
-        "levels of 255 on average.",
-        *head(
-            f"composition, on {len(ASKED)} things", "drawn as said", "the rule on training scenes",
-            "still the thing", "chance of drawn",
-        ),
-    ]  # fmt: skip
-    for task, score in r["composition"].items():
-        shares = (
-            f"{score[k]} of {score['tried']}" for k in ("drawn", "rule_on_training_scenes", "thing")
-        )
-        lines.append(row(task, *shares, f"{score['chance']:.2f}"))
-    speed, megabytes = r["speed"], sum(r["bytes"].values()) / 1e6
-    times = ", ".join(f"{label} {s:.1f} s" for label, s in speed["seconds"].items())
-    lines += [
-        "",
-        f"Speed where it was measured ({speed['threads']} threads, {speed['device']}): {times}. "
-        f"All files together: {megabytes:.1f} MB.",
-    ]
-    curve = [line for line in r["curve"].get("U-Net", []) if "loss" in line]
-    if curve:
-        lines += [
-            "",
-            "The U-Net's training curve: squared error of v by noise level, from little noise to much.",
-            *head("minutes", "steps", "little", "less", "more", "much"),
+    def paint(self, task: Task, label: str) -> torch.Tensor:
+        """A task's pictures, in pixels."""
+        return as_pixels(paint(self.pipe, task.texts, task.seeds, self.guidance, label))
+
+    def precision(self, made: torch.Tensor, back: torch.Tensor) -> dict[str, list[float]]:
+        """Question 7, with controls on either side: what is real, and what is not."""
+        n = len(made)
+        taught = self.taught[
+            torch.randperm(len(self.taught), generator=torch.Generator().manual_seed(0))
         ]
-        for line in about_twelve(curve):
-            losses = (f"{loss:.3f}" for loss in line["loss"])
-            lines.append(row(f"{line['minutes']:.0f}", line["step"], *losses))
-    return "\n".join(lines)
+        noise = torch.rand(made.shape, generator=torch.Generator().manual_seed(0)) * 2 - 1
+        sets = {
+            "generated": made,
+            "left-out drawings through the autoencoder": back,
+            "taught drawings": taught[:n],
+            "two taught drawings mixed": (taught[:n] + taught[n : 2 * n]) / 2,
+            "one taught drawing again and again": taught[:1] + 0.02 * noise,
+            "noise": noise,
+        }  # fmt: skip
+        return {kind: self.precision_of(pixels) for kind, pixels in sets.items()}
+
+    def precision_of(self, pixels: torch.Tensor) -> list[float]:
+        """Precision and recall in the CLIP's image space; reference: every drawing that was left out."""
+        image = self.clip.tower.image
+        real = self.world.draw(self.world.left_out_drawings())
+        return judges.precision_recall(image(real), image(pixels))
+
+    def through(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Pixels through the autoencoder."""
+        return there_and_back(self.pipe.vae, pixels.to(self.pipe.device)).cpu().clamp(-1, 1)
+
+    def things(self, *kinds: str) -> list[str]:
+        return [self.world.name[s.things[0]] for kind in kinds for s in self.tasks[kind].scenes]
+
+    def memory(self, pixels: torch.Tensor) -> dict[str, float]:
+        """Question 6: how far the nearest taught drawing is and another artist's of that thing; share of copies."""
+        near, other = judges.nearest_drawings(pixels, self.taught, self.scenes)
+        return {
+            "nearest": round(near.median().item(), 4),
+            "another artist's": round(other.median().item(), 4),
+            "copies": round((near < judges.COPY * other).float().mean().item(), 3),
+        }
+
+    def answers(self, pixels: torch.Tensor) -> list[str]:
+        """Nearest names."""
+        return [self.names[i] for i in self.clip.nearest(pixels, 1).squeeze(1).tolist()]
+
+    @torch.inference_mode()
+    def measure(self) -> tuple[dict, dict[str, torch.Tensor]]:
+        """All results, and the pictures task by task, in pixels."""
+        world, clip = self.world, self.clip
+        speed = clock(self.pipe)
+        made = {kind: self.paint(task, kind) for kind, task in self.tasks.items()}
+        real = {kind: world.draw(task.scenes) for kind, task in self.tasks.items()}
+        ways = {"generated": made, "real": real}
+        close = {
+            way: judges.enlarged(pixels["small"], [s.position for s in self.tasks["small"].scenes])
+            for way, pixels in ways.items()
+        }
+        real["artists"] = [
+            world.draw(world.scenes_of(s.things[0])) for s in self.tasks["named"].scenes[::SEEDS]
+        ]
+        back = self.through(real["left out"])
+        by = {kind: [s.artist for s in self.tasks[kind].scenes] for kind in ("taught", "left out")}
+        plain = ("world", "named", "taught")
+        result = {
+            "sha256": weights(self.folder),
+            "clip_sha256": digest(CLIP / "model.safetensors"),
+            "artists": STYLES,
+            "steps": STEPS,
+            "guidance_scale": self.guidance,
+            "names": [world.name[c] for c in world.things],
+            "drawings": len(self.taught),
+            "left_out_drawings": len(world.left_out_drawings()),
+            "all_names": len(self.names),
+            "pictures": {kind: len(pixels) for kind, pixels in made.items()},
+            "sheets": {kind: list(dict.fromkeys(self.tasks[kind].texts)) for kind in ("open", "taught", "pair")},
+            "seeds": how_seeds_differ(made, real),
+            "styles": {
+                kind: {way: self.artists.right(pixels[kind], by[kind]) for way, pixels in ways.items()}
+                for kind in by
+            },
+            "style_words": style_words(self.pipe, world),
+            "names_found": {
+                **{
+                    kind: {way: clip.top(pixels[kind], self.things(kind)) for way, pixels in ways.items()}
+                    for kind in (*plain, "left out", "shape")
+                },
+                "small": {way: clip.top(pixels, self.things("small")) for way, pixels in close.items()},
+                "all": {
+                    way: clip.top(torch.cat([pixels[kind] for kind in plain]), self.things(*plain))
+                    for way, pixels in ways.items()
+                },
+            },
+            "nearest": dict(zip(self.things("world"), self.answers(made["world"]), strict=True)),
+            "open": {way: open_answers(pixels["open"], self.asked, world, clip) for way, pixels in ways.items()},
+            "composition": {
+                task: {
+                    way: composed(task, pixels[task], self.tasks[task].scenes, world, clip)
+                    for way, pixels in ways.items()
+                }
+                for task in ("ground", "place")
+            },
+            "pairs": {
+                way: pairs_found(pixels["pair"], self.tasks["pair"].scenes, world, clip)
+                for way, pixels in ways.items()
+            },
+            "memory": {
+                kind: self.memory(pixels)
+                for kind, pixels in {
+                    **{kind: made[kind] for kind in ("open", "world", "taught", "left out")},
+                    "real, left out": real["left out"],
+                    "real, taught, through the autoencoder": self.through(self.taught[::20]),
+                }.items()
+            },
+            "precision_recall": self.precision(made["left out"], back),
+            "speed": speed,
+            "bytes": size(self.folder),
+            "curve": stored(self.folder).get("curve", {}),
+        }  # fmt: skip
+        result["styles"]["left out"]["through the autoencoder"] = self.artists.right(
+            back, by["left out"]
+        )
+        return result, made
+
+    @torch.inference_mode()
+    def former(self, folder: Path) -> dict:
+        """What of it a former model can be asked: seeds, open prompts, names, copies, precision and recall."""
+        pipe, self.pipe = self.pipe, load(folder)
+        known = set(stored(folder)["names"])
+        own = [
+            s
+            for s in self.scenes
+            if s.artist == self.world.artists[0] and self.world.name[s.things[0]] in known
+        ]
+        ask = self.tasks["named"]
+        keep = [i for i, name in enumerate(self.things("named")) if name in known]
+        tasks = {
+            "open": self.tasks["open"],
+            "named": Task(*([part[i] for i in keep] for part in ask)),
+            "own": Task(*zip(*((self.world.name[s.things[0]], s, i) for i, s in enumerate(
+                random.Random(0).sample(own, min(len(own), self.sizes.left_out)))), strict=True)),
+        }  # fmt: skip
+        made = {
+            kind: self.paint(Task(*map(list, task)), f"former: {kind}")
+            for kind, task in tasks.items()
+        }
+        names = [self.world.name[s.things[0]] for s in tasks["own"].scenes]
+        self.pipe = pipe
+        return {
+            "sha256": weights(folder),
+            "seeds": how_seeds_differ(made, {}),
+            "open": open_answers(made["open"], self.asked, self.world, self.clip),
+            "names_found": {
+                "generated": self.clip.top(made["own"], names),
+                "real": self.clip.top(self.world.draw(list(tasks["own"].scenes)), names),
+            },
+            "memory": {kind: self.memory(made[kind]) for kind in ("open", "own")},
+            "precision_recall": self.precision_of(made["own"]),
+        }  # fmt: skip
+
+    def sheets(self, made: dict[str, torch.Tensor]) -> dict[str, Image.Image]:
+        """What the card and the README show."""
+
+        def shown(pixels: torch.Tensor, columns: int) -> Image.Image:
+            return sheet([as_image(p) for p in as_levels(pixels)], columns)
+
+        opened = made["open"].view(len(self.asked), OPEN_SEEDS, *made["open"].shape[1:])
+        walks = [
+            walk(self.pipe, *ends, self.guidance)
+            for ends in WALKS[: 1 if self.sizes == QUICK else None]
+        ]
+        return {
+            "open_prompts": shown(opened[:, :SEEDS].flatten(0, 1), 2 * SEEDS),
+            "styles": shown(made["taught"], 2 * len(STYLES)),
+            "contact_sheet": shown(made["world"], 30),
+            "pairs": shown(made["pair"], 16),
+            "film_strip": shown(as_pixels(torch.cat(walks)), FRAMES),
+        }  # fmt: skip
+
+
+def walk(
+    pipe: StableDiffusionPipeline, start: str, end: str, guidance: float = GUIDANCE
+) -> torch.Tensor:
+    """From one prompt to another, all 77 rows mixed step by step, the noise the same: levels."""
+    rows = text_rows([start, end], pipe.text_encoder, pipe.tokenizer).float()
+    way = torch.linspace(0, 1, FRAMES)[:, None, None]
+    return paint(pipe, torch.lerp(rows[:1], rows[1:], way), [0] * FRAMES, guidance, "walk")
+
+
+def command_line() -> argparse.Namespace:
+    options = Options(__doc__)
+    options.flag("--dry", "print the tables, write nothing")
+    options.flag("--quick", "a tenth of the pictures: figures are rough, floors mean little")
+    options.folder("--folder", SHIPPED, "whose model is measured, and where the card is written")
+    options.add_argument("--former", type=Path, metavar="FOLDER", help="a former model to compare with; its figures are kept in results.json")  # fmt: skip
+    options.number("--guidance", GUIDANCE, "guidance scale of all pictures")
+    options.number(
+        "--every",
+        Sizes().every,
+        "one in how many things is on contact_sheet.webp; 1 takes ten minutes more",
+    )
+    return options.parse_args()
 
 
 def main() -> None:
     """Command line."""
-    arguments = command_line(__doc__, SHIPPED)
+    arguments = command_line()
     folder = arguments.folder
-    result, pictures, walks = measure(folder)
+    sizes = QUICK if arguments.quick else Sizes(every=arguments.every)
+    study = Study(folder, arguments.guidance, sizes)
+    result, made = study.measure()
+    former = study.former(arguments.former) if arguments.former else stored(folder).get("former")
+    result["former"] = former
     print(tables(result))
-    if not arguments.dry:
-        write(folder, result)
-        contact_sheet(pictures).save(folder / "contact_sheet.webp", quality=85, method=6)
-        contact_sheet(walks, FRAMES).save(folder / "film_strip.webp", quality=90, method=6)
+    if arguments.dry:
+        return
+    write(folder, result)
+    for name, picture in study.sheets(made).items():
+        picture.save(folder / f"{name}.webp", quality=85, method=6)
+    if (folder / "README.md").exists():
         write_card(tables(result), folder)
 
 

@@ -1,18 +1,19 @@
 """Train the picture side of the tiny Stable Diffusion: an ``AutoencoderKL``. Resumable; CPU or GPU.
 
-python -m training.diffusion.vae --minutes 15   # writes vae.pt, vae_log.jsonl and vae.png in training/build
+python -m training.diffusion.vae --minutes 15   # writes vae.pt, vae_log.jsonl and vae.png in training/build/sampler
 python -m training.diffusion.vae --minutes 15   # run again: goes on where it was cut off
 """
 
 from __future__ import annotations
 
 import argparse
+import random
 from pathlib import Path
 
 import torch
 
-from training import BUILD
-from training.artwork import TRAIN_STYLES, drawn_by, load
+from training.artwork import load
+from training.diffusion import BUILD
 from training.diffusion.model import new_vae, optimisers, there_and_back
 from training.diffusion.world import World
 from training.drawing import (
@@ -28,23 +29,19 @@ from training.drawing import (
 )
 from training.loop import Trainer, command_line
 
-OWN = 0.7  # share of the world's own drawings; the rest are all artists' that may be trained on
 EDGES, KL = 0.5, 3e-3  # weights beside the mean absolute error, all per number
 
 
 class Drawings:
-    """Batches of drawings on coloured grounds, now and then small and somewhere else."""
+    """Batches of taught drawings on coloured grounds, now and then small and somewhere else."""
 
     def __init__(self, world: World) -> None:
-        self.pictures = world.data["pictures"]
-        self.own = torch.tensor([world.row[c] for c in world.concepts])
-        self.all = drawn_by(world.data, *TRAIN_STYLES)
+        self.pictures = world.pictures
+        self.rows = torch.tensor(world.taught_rows)
 
     def batch(self, n: int) -> torch.Tensor:
         """Pixels, (n, 3, 64, 64)."""
-        own = self.own[torch.randint(len(self.own), (n,))]
-        other = self.all[torch.randint(len(self.all), (n,))]
-        drawing = premultiplied(self.pictures[torch.where(torch.rand(n) < OWN, own, other)])
+        drawing = premultiplied(self.pictures[self.rows[torch.randint(len(self.rows), (n,))]])
         for i in (torch.rand(n) < 0.15).nonzero().squeeze(1).tolist():
             side = int(torch.randint(28, 56, (1,)))
             left, top = (int(x) for x in torch.randint(0, SIZE - side + 1, (2,)))
@@ -94,12 +91,14 @@ class VaeTrainer(Trainer):
 
         At the end also ``vae.png``: drawings, and beside each what comes back.
         """
-        pixels = self.world.draw(self.world.scenes[::8]).to(self.device)
+        plain = list(self.world.plain_scenes())
+        pixels = self.world.draw(plain[::64]).to(self.device)
         self.model.eval()
         difference = there_and_back(self.model, pixels) - pixels
         if last:
-            shown = self.world.some_on_grounds
-            pixels = self.world.draw(shown[:: max(1, len(shown) // 64)][:64]).to(self.device)
+            dice = random.Random(0)
+            shown = [self.world.say(dice)[1] for _ in range(64)]
+            pixels = self.world.draw(shown).to(self.device)
             both = torch.stack([pixels, there_and_back(self.model, pixels)], 1).flatten(0, 1)
             sheet([as_image(p) for p in as_levels(both)], 16).save(self.folder / "vae.png")
         self.model.train()

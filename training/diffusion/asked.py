@@ -10,8 +10,8 @@ import random
 from typing import NamedTuple
 
 from training.captions import POSITIONS, with_article
+from training.diffusion.world import STYLES, UNSEEN_SHAPES, Scene, World
 from training.drawing import COLOURS
-from training.sampler.world import STYLES, UNSEEN_SHAPES, Scene, World
 
 SEEDS = 8
 OPEN_SEEDS = 16

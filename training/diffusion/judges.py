@@ -15,8 +15,8 @@ from transformers import CLIPModel
 from training.captions import SPOTS
 from training.clip.model import SHIPPED as CLIP
 from training.clip.model import Tower
+from training.diffusion.world import SMALL, Scene, World
 from training.drawing import PALETTE, SIZE
-from training.sampler.world import SMALL, Scene, World
 
 NEIGHBOURS = 3  # the k of precision and recall, as in the paper
 COPY = (
