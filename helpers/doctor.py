@@ -289,7 +289,7 @@ def picture() -> Line:
     clip = load_clip("emoji")
     pipe = load_pipeline(clip)
     began = time.perf_counter()
-    drawn = paint(pipe, PROMPTS[0], num_inference_steps=6)
+    drawn = paint(pipe, PROMPTS[0], num_inference_steps=4)
     seconds = time.perf_counter() - began
     vectors = embed(clip, PROMPTS).text_embeds
     assert vectors is not None  # this CLIP has a projection

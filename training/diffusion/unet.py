@@ -1,7 +1,7 @@
 """Train the U-Net of the tiny Stable Diffusion on the CLIP's 77 rows. Resumable; CPU or GPU.
 
 python -m training.diffusion.unet --minutes 80    # after training.diffusion.vae; writes unet.pt and
-                                                  # unet_log.jsonl in training/build/sampler, now and then a sheet
+                                                  # unet_log.jsonl in training/build/diffusion, now and then a sheet
 python -m training.diffusion.unet --minutes 160   # run again: goes on, here for as long again
 python -m training.diffusion.unet --export        # writes the shipped files from the checkpoint
 """

@@ -1,6 +1,6 @@
 """Train the picture side of the tiny Stable Diffusion: an ``AutoencoderKL``. Resumable; CPU or GPU.
 
-python -m training.diffusion.vae --minutes 15   # writes vae.pt, vae_log.jsonl and vae.png in training/build/sampler
+python -m training.diffusion.vae --minutes 15   # writes vae.pt, vae_log.jsonl and vae.png in training/build/diffusion
 python -m training.diffusion.vae --minutes 15   # run again: goes on where it was cut off
 """
 
