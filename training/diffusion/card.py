@@ -64,7 +64,7 @@ def floors(r: dict) -> list[str]:
     return [
         *head("floor", "set", "reached", ""),
         *(
-            row(name, f"{FLOORS[name]:.2f}", f"{figure:.2f}", "hit" if is_hit(name, figure) else "**missed**")
+            row(name, f"{FLOORS[name]:.2f}", f"{figure:.3f}", "hit" if is_hit(name, figure) else "**missed**")
             for name, figure in reached(r).items()
         ),
     ]  # fmt: skip
@@ -220,7 +220,7 @@ def curve(r: dict) -> list[str]:
         "The U-Net's training curve: squared error of v by noise level, from little noise to much.",
         *head("minutes", "steps", "little", "less", "more", "much"),
         *(
-            row(f"{line['minutes']:.0f}", line["step"], *(f"{loss:.3f}" for loss in line["loss"]))
+            row(f"{line['minutes']:.1f}", line["step"], *(f"{loss:.3f}" for loss in line["loss"]))
             for line in about_twelve(lines)
         ),
     ]
