@@ -16,7 +16,16 @@ from conftest import EMOJI, ROOT, link
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from helpers import CHECKPOINTS, embed, load_artwork, load_clip, load_pipeline, paint
+from helpers import (
+    CHECKPOINTS,
+    embed,
+    embed_images,
+    load_artwork,
+    load_clip,
+    load_pipeline,
+    nearest,
+    paint,
+)
 from helpers.checkpoints import CheckpointError
 from helpers.diffusion import _is_whole
 
@@ -83,7 +92,7 @@ def rewrite(file: Path, change: Callable[[Any], Any]) -> None:
 
 def test_size_and_kind_of_the_files() -> None:
     files = [file for file in DIFFUSION.rglob("*") if file.is_file()]
-    assert sum(file.stat().st_size for file in files) <= 25_000_000
+    assert sum(file.stat().st_size for file in files) <= 40_000_000
     kinds = {f.suffix for f in files if f.name != "SHA256SUMS"}
     assert kinds <= {".json", ".safetensors", ".md", ".webp"}
     for part in ("unet", "vae"):
@@ -521,17 +530,35 @@ def test_cuda(painted) -> None:
 # --- what it has learned ---
 
 
-def test_pictures_show_what_they_are_asked_for(pipe) -> None:
-    """Among 24 drawings, the nearest by pixels is the prompted one; by chance 1 would be."""
+SHOWN = [
+    *("red heart", "blue heart", "green circle", "red circle", "blue square", "fox", "dog face"),
+    *("cat face", "frog", "penguin", "pizza", "rocket", "red apple", "banana", "tulip", "rainbow"),
+    *("snowman", "soccer ball", "grinning face", "ghost", "man farmer", "woman firefighter"),
+    *("prince", "octopus"),
+]
+
+
+def test_pictures_show_what_they_are_asked_for(clip, pipe) -> None:
+    """The CLIP finds the name among the five nearest of 1,652; by chance in 1 picture of 330."""
+    names = load_artwork("noto").names
+    drawn = embed_images(clip, paint(pipe, SHOWN)).image_embeds
+    found = nearest(drawn, embed(clip, names).text_embeds, 5).indices.tolist()
+    right = [name in {names[i] for i in five} for name, five in zip(SHOWN, found, strict=True)]
+    assert sum(right) >= 22
+
+
+def test_a_style_word_says_whose_drawing_it_is_like(pipe) -> None:
+    """Among 24 drawings of its artist the nearest by pixels is the prompted one; by chance in 1."""
     artwork = load_artwork("noto")
-    names = [
-        *("red heart", "blue heart", "green circle", "red circle", "blue square", "fox"),
-        *("dog face", "cat face", "frog", "penguin", "pizza", "rocket", "red apple", "banana"),
-        *("tulip", "rainbow", "snowman", "soccer ball", "grinning face", "ghost", "man farmer"),
-        *("woman firefighter", "prince", "octopus"),
-    ]
-    drawn = pixels(paint(pipe, names))
-    known = pixels([artwork[name] for name in names])
+    drawn = pixels(paint(pipe, [f"soft {name}" for name in SHOWN]))
+    known = pixels([artwork[name] for name in SHOWN])
     distance = np.abs(drawn[:, None] - known[None]).mean(axis=(2, 3, 4))
-    right = (distance.argmin(axis=1) == np.arange(24)).sum()
-    assert right >= 22
+    assert (distance.argmin(axis=1) == np.arange(24)).sum() >= 22
+
+
+def test_a_seed_picks_one_of_many_answers(clip, pipe) -> None:
+    """Of an open prompt's 16 seeds the CLIP gives at least five different names."""
+    names = load_artwork("noto").names
+    drawn = embed_images(clip, paint(pipe, ["an animal"] * 16, seeds=range(16))).image_embeds
+    found = nearest(drawn, embed(clip, names).text_embeds, 1).indices.flatten().tolist()
+    assert len(set(found)) >= 5
