@@ -23,6 +23,7 @@ from training.clip.model import SHIPPED as CLIP
 from training.clip.model import write_json
 from training.drawing import SIZE
 from training.muon import Muon
+from training.sums import sums
 
 SHIPPED = CLIP.parent / "emoji-diffusion"
 LATENTS, CHANNELS = 16, 4
@@ -177,7 +178,7 @@ def load(folder: Path = SHIPPED) -> StableDiffusionPipeline:
 
 
 def export(vae: AutoencoderKL, unet: UNet2DConditionModel, folder: Path = SHIPPED) -> None:
-    """Write ``model_index.json``, ``vae/``, ``unet/`` and ``scheduler/``, weights in float16.
+    """Write ``model_index.json``, ``vae/``, ``unet/`` and ``scheduler/``, weights in float16, and their hashes.
 
     diffusers writes the configurations; what names this machine is taken out of them.
     """
@@ -199,6 +200,7 @@ def export(vae: AutoencoderKL, unet: UNet2DConditionModel, folder: Path = SHIPPE
         file = folder / name / "diffusion_pytorch_model.safetensors"
         save_file(state, file, metadata={"format": "pt"})
         file.chmod(0o644)
+    sums(folder)
 
 
 def optimisers(
