@@ -226,7 +226,8 @@ answer = int(((one - other).abs().amax(dim=-1) < 0.01).sum())""",
         wrong={
             "A": "Sensible: padding sounds like nothing. But its rows have read the whole prompt. "
             "Look at the picture.",
-            "B": "Sensible: there is far more padding than words. Look at the picture.",
+            "B": "Sensible: there is far more padding than words. But does nothing of the words "
+            "show? Compare the two numbers.",
             "C": "Sensible: both are there. But look at the two numbers.",
         },
         hints=[
@@ -368,6 +369,6 @@ answer = red_heart - red + blue""",
             "B": "Sensible: another prompt, another thing. But look at the two numbers.",
             "C": "Look at the two numbers: here one is far larger than the other.",
         },
-        hints=["How many different foxes can this model have learned?"],
+        hints=["How much do the two words leave open? And how much does another prompt say?"],
     ),
 ]
