@@ -7,7 +7,7 @@ import { tokens } from "./panel-tokens.js";
 import { paint } from "./draw.js";
 import { makeScheduler } from "./scheduler.js";
 import { $, el, say } from "./parts.js";
-import { KEYS, read, START, write } from "./state.js";
+import { KEYS, read, SEEDS, START, write } from "./state.js";
 
 const PANELS = { tokens, rows, nearest, draw };
 const FIELDS = {
@@ -36,9 +36,13 @@ const EXAMPLES = {
     ["cat + heart", { p: "cat", c: "heart", plus: 1 }],
   ],
   draw: [
-    ["red heart", { p: "red heart" }], ["pizza", { p: "pizza" }],
-    ["half cat face, half dog face", { p: "cat face", q: "dog face", t: 0.5 }],
-    ["red heart, no guidance", { p: "red heart", g: 1 }], ["red heart, padded with the mask", { p: "red heart", dpad: "masked" }],
+    ["an animal", { p: "an animal" }], ["an animal, seed 2", { p: "an animal", seed: 2 }],
+    ["an animal, no guidance", { p: "an animal", g: 1 }],
+    ["a soft fox", { p: "a soft fox" }], ["a detailed fox", { p: "a detailed fox" }],
+    ["a fox on a purple background", { p: "a fox on a purple background" }],
+    ["a fox, padded with the mask", { p: "a fox", dpad: "masked" }],
+    ["half fox, half frog", { p: "fox", q: "frog", t: 0.5 }],
+    ["a cat and a rocket", { p: "a cat and a rocket" }],
   ],
 };
 
@@ -48,8 +52,8 @@ function show() {
   for (const [id, key] of Object.entries(FIELDS)) {
     const field = $(id);
     const value = valueOf(field, key);
-    const empty = field.value === "" && field !== document.activeElement; // a number that is not there yet
-    if ((empty || value !== state[key]) && (field.tagName !== "SELECT" || field.options.length)) field.value = state[key];
+    const wrong = field === document.activeElement && !field.validity.valid; // a seed that is not whole yet
+    if (!wrong && (field.value === "" || value !== state[key]) && (field.tagName !== "SELECT" || field.options.length)) field.value = state[key];
     const output = document.querySelector(`output[for="${id}"]`);
     if (output && output.textContent !== String(state[key])) output.textContent = state[key];
   }
@@ -94,6 +98,7 @@ function start() {
   state = fromAddress();
   for (const [id, key] of Object.entries(FIELDS))
     $(id).addEventListener("input", () => {
+      if (!$(id).validity.valid) return; // a wrong seed: what was right before stays in the address
       typed[key] = valueOf($(id), key);
       clearTimeout(waiting); // computed when the typing pauses
       waiting = setTimeout(commit, 60);
@@ -133,6 +138,7 @@ function fromAddress() {
   if (!["pooled", "projected"].includes(found.out)) found.out = START.out;
   if (!["none", "plain", "masked"].includes(found.pad)) found.pad = START.pad;
   if (!["plain", "masked"].includes(found.dpad)) found.dpad = START.dpad;
+  if (!Number.isInteger(found.seed) || found.seed < 0 || found.seed >= SEEDS) found.seed = START.seed;
   return found;
 }
 
@@ -152,7 +158,7 @@ function ready() {
   wire(model, () => {
     if (Object.keys(typed).length) commit();
     return state;
-  });
+  }, change);
   globalThis.playground = {
     clean: model.clean, tokenize: (text) => model.tokenize(text).ids, encode: model.encode,
     nearest: (text, k, options = {}) => model.near(model.encode(text, options)[options.out ?? "projected"], k, options),

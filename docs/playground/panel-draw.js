@@ -1,12 +1,13 @@
 import { mix, paint } from "./draw.js";
 import { picture } from "./heat.js";
 import { load } from "./weights.js";
-import { $, say } from "./parts.js";
-import { KEYS } from "./state.js";
+import { $, el, say } from "./parts.js";
+import { KEYS, SEEDS } from "./state.js";
 
 let models = null; // loaded on the first click
 let stopping = false, busy = false;
-let shown = null; // the settings of the picture that is seen
+let shown = null; // the settings of the picture that is seen; "" while it is not finished
+const EARLIER = 6; // pictures kept for comparing
 
 export function draw(model, state) {
   const size = Math.round(model.facts.draw_bytes / 1e6);
@@ -14,9 +15,14 @@ export function draw(model, state) {
     ? `The first picture takes some seconds longer: ${size} MB are read from this page's folder.`
     : `The first picture loads ${size} MB from this page's server.`;
   say("draw-size", models ? "The same seed and settings give the same picture again." : first);
-  const old = shown !== null && shown !== settings(state);
-  $("picture").classList.toggle("old", old);
-  say("hint", old ? "Settings changed: press Draw." : shown || busy ? "" : "Press Draw to make the picture of these settings. Who opens a link to them makes the same picture.");
+  const changed = Boolean(shown) && shown !== settings(state);
+  $("picture").classList.toggle("old", changed || (busy ? Boolean(shown) : shown === ""));
+  say("hint", busy ? "" : changed ? "Settings changed: press Draw." : hint());
+}
+
+function hint() {
+  if (shown === "") return "This picture is not finished: press Draw to begin again.";
+  return shown ? "" : "Press Draw to make the picture of these settings. Who opens a link to them makes the same picture.";
 }
 
 // What a picture depends on; the second prompt counts only where it is mixed in.
@@ -39,21 +45,39 @@ export function rowsFor(model, { p, q, t, dpad }) {
   return { rows: t ? mix(rows(p), rows(q), t) : rows(p), empty: rows("") };
 }
 
-function caption({ p, q, t, seed, g, steps, dpad }) {
-  const of = t ? `“${p}” and “${q}”, mixed (share of the second ${t})` : `“${p}”`;
-  return `${of}, seed ${seed}, guidance ${g}, ${steps} steps` + (dpad === "masked" ? ", padding with the mask" : "");
+const subject = ({ p, q, t }) => (t ? `“${p}” and “${q}”, mixed (share of the second ${t})` : `“${p}”`);
+
+function caption(state) {
+  const { seed, g, steps, dpad } = state;
+  return `${subject(state)}, seed ${seed}, guidance ${g}, ${steps} steps` + (dpad === "masked" ? ", padding with the mask" : "");
+}
+
+// The last pictures, the newest first, so that seeds and words can be compared.
+function keep(state, pixels) {
+  const canvas = el("canvas"), all = $("earlier");
+  canvas.setAttribute("role", "img");
+  canvas.setAttribute("aria-label", `A drawing of ${caption(state)}`);
+  picture(canvas, pixels);
+  all.prepend(el("figure", {}, canvas, el("figcaption", {}, `${subject(state)}, seed\u00a0${state.seed}`)));
+  while (all.children.length > EARLIER) all.lastChild.remove();
+  $("kept").hidden = all.children.length < 2;
 }
 
 // Buttons that cannot be used now keep the focus: disabled ones would lose it.
 function setBusy(now) {
   busy = now;
-  $("go").setAttribute("aria-disabled", now);
+  for (const id of ["go", "next"]) $(id).setAttribute("aria-disabled", now);
   $("stop").setAttribute("aria-disabled", !now);
 }
 
-// current() gives the state, with what was typed last.
-export function wire(model, current) {
+// current() gives the state, with what was typed last; change(news) changes it.
+export function wire(model, current, change) {
   $("stop").onclick = () => (stopping = true);
+  $("next").onclick = () => {
+    if (busy) return;
+    change({ seed: (current().seed + 1) % SEEDS });
+    $("settings").requestSubmit();
+  };
   $("settings").onsubmit = async (event) => {
     event.preventDefault();
     if (busy) return;
@@ -62,7 +86,6 @@ export function wire(model, current) {
     const state = { ...current() }, canvas = $("picture"), told = (text) => say("drawn", text);
     state.steps = Math.min(1000, Math.max(1, Math.round(state.steps)));
     const refresh = () => draw(model, current());
-    shown = null;
     refresh();
     $("progress").max = state.steps;
     $("progress").value = 0;
@@ -78,16 +101,22 @@ export function wire(model, current) {
         seed: state.seed, guidance: state.g, steps: state.steps,
         async told(done, preview) {
           $("progress").value = done;
-          if (done % 4 === 0 && done < state.steps) picture(canvas, await preview());
+          if (done % 4 === 0 && done < state.steps) {
+            picture(canvas, await preview());
+            canvas.setAttribute("aria-label", "An unfinished picture");
+            shown = "";
+            refresh();
+          }
           await pause();
         },
         stopped: () => stopping,
       });
       if (pixels) {
         picture(canvas, pixels);
+        canvas.setAttribute("aria-label", `A drawing of ${caption(state)}`);
+        keep(state, pixels);
         shown = settings(state);
       }
-      canvas.setAttribute("aria-label", pixels ? `A drawing of ${caption(state)}` : "An unfinished picture");
       const seconds = ((performance.now() - start) / 1000).toFixed(1);
       told(pixels ? `Done: ${caption(state)}, in ${seconds}\u00a0s.` : "Stopped.");
     } catch (error) {

@@ -7,6 +7,8 @@ export const START = {
   seed: 0, g: 4, steps: 20, t: 0, dpad: "plain", // the padding of the picture; pad is that of the rows
 };
 
+export const SEEDS = 2 ** 32; // a seed is below
+
 // What belongs to a panel: an example sets all of it.
 export const KEYS = {
   tokens: ["p"],

@@ -20,6 +20,7 @@ MODULES = HERE / "node_modules"
 LICENCES = """\
 engine.js holds ONNX Runtime Web, Copyright (c) Microsoft Corporation, under the terms below.
 noto.webp: Noto Emoji, Copyright Google Inc., under LICENSE-APACHE.
+NOTICE.txt names the artists whose drawings the models were trained on, and their licences.
 All else, under the terms below:
 """
 
@@ -73,6 +74,7 @@ def _bundle(folder: Path) -> None:
     for file in (PAGE / "index.html", PAGE / "style.css", ROOT / "helpers/data/noto.webp"):
         shutil.copy(file, folder)
     shutil.copy(ROOT / "helpers/data/LICENSE-APACHE", folder)
+    shutil.copy(ROOT / "NOTICE", folder / "NOTICE.txt")
     (folder / "LICENCES.txt").write_text(f"{LICENCES}\n{(ROOT / 'LICENSE').read_text()}")
 
 

@@ -34,9 +34,10 @@ def main(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(0)  # the exporter is shown random numbers
     clip = load_clip("emoji", device="cpu", dtype="float32")
-    draw = _draw_parts(clip)
+    draw, lost = _draw_parts(clip)
     _write(folder / "weights-draw.js", "PLAYGROUND_DRAW", draw)
     text = _text_parts(clip)
+    text["facts"]["weights_lost"] = max(text["facts"]["weights_lost"], lost)
     clicked = [folder / name for name in ("weights-draw.js", "engine.js")]  # what a click loads
     text["facts"]["draw_bytes"] = sum(f.stat().st_size for f in clicked if f.is_file())
     _write(folder / "weights-text.js", "PLAYGROUND_TEXT", text)
@@ -159,25 +160,32 @@ class _Decoder(nn.Module):
         return self.vae.decode(latents).sample
 
 
-def _draw_parts(clip: Any) -> dict[str, Any]:
+def _draw_parts(clip: Any) -> tuple[dict[str, Any], float]:
+    """The parts, and by how much packing changes a weight at most."""
     pipe = load_pipeline(clip)
     unet, vae = pipe.unet.float(), pipe.vae.float()
     side, channels = unet.config.sample_size, unet.config.in_channels
     latents = torch.randn(2, channels, side, side)
     rows = torch.randn(2, clip.max_length, unet.config.cross_attention_dim)
     inputs = {"sample": latents, "timestep": torch.tensor([5, 5]), "encoder_hidden_states": rows}
-    return {
+    exported, lost = _export(_Unet(unet), inputs)
+    decoder, more = _export(_Decoder(vae), {"latents": latents[:1]})
+    parts = {
         "scheduler": dict(pipe.scheduler.config),
         "latents": [channels, side, side],
         "rows": list(rows.shape[1:]),
         "scaling_factor": vae.config.scaling_factor,
-        "unet": _base(_export(_Unet(unet), inputs)),
-        "decoder": _base(_export(_Decoder(vae), {"latents": latents[:1]})),
+        "unet": _base(exported),
+        "decoder": _base(decoder),
     }
+    return parts, max(lost, more)
 
 
-def _export(model: nn.Module, inputs: dict[str, torch.Tensor]) -> bytes:
-    """ONNX with weights stored in half precision, as they are shipped; it computes in full."""
+def _export(model: nn.Module, inputs: dict[str, torch.Tensor]) -> tuple[bytes, float]:
+    """ONNX with weights stored in half precision, as they are shipped; it computes in full.
+
+    Returns too by how much that changes a weight at most.
+    """
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "model.onnx"
         torch.onnx.export(
@@ -191,17 +199,18 @@ def _export(model: nn.Module, inputs: dict[str, torch.Tensor]) -> bytes:
             dynamic_axes={name: {0: "n"} for name in inputs},
         )
         graph = onnx.load(str(file))
-    casts = []
+    casts, lost = [], 0.0
     for weight in graph.graph.initializer:
         values = numpy_helper.to_array(weight)
         if values.dtype == np.float32 and values.size > 16:
             name = weight.name
+            lost = max(lost, float(np.abs(_rounded(values) - values).max()))
             weight.CopyFrom(numpy_helper.from_array(values.astype(np.float16), f"{name}.half"))
             casts.append(helper.make_node("Cast", [f"{name}.half"], [name], to=TensorProto.FLOAT))
     nodes = [*casts, *graph.graph.node]
     del graph.graph.node[:]
     graph.graph.node.extend(nodes)
-    return graph.SerializeToString()
+    return graph.SerializeToString(), lost
 
 
 if __name__ == "__main__":
