@@ -18,7 +18,7 @@ def rows_of(clip: Any, *texts: str) -> Any:
     return rows[0] if len(texts) == 1 else rows
 
 
-# --- 7. a middle of full length ------------------------------------------------------------------
+# --- 8. a middle of full length ------------------------------------------------------------------
 
 
 def middle(clip: Any) -> Any:
@@ -58,7 +58,7 @@ def about_lengths(answer: Any, clip: Any) -> str | None:
     return "The directions are right, the lengths are not."
 
 
-# --- 9. chunks and weights -----------------------------------------------------------------------
+# --- 10. chunks and weights ----------------------------------------------------------------------
 
 LONG = 230  # tokens
 
