@@ -86,6 +86,16 @@ def test_what_differs_is_said(build: Path) -> None:
     assert "| **embed(rows=False)** | 2 | 2.10 (2.00 to 2.20) | 2e-05 (not equal) |" in text
     assert "0.45 (0.40 to 0.50) times as fast as the best of the others, other" in text
     assert "at 50% of the rate" in text
+    assert "From ids" not in text  # these figures are of before it was measured
+    figures["parts"] = {"from ids": 0.8, "layers": 0.625}
+    text = "\n".join(report.encode({"part": "encode:tiny:mine:cpu", "figures": figures}))
+    assert "From ids, without tokenizing: 62%; the layers alone, trees built: 80%." in text
+
+
+def test_the_layers_are_a_part_of_the_tree(build: Path) -> None:
+    texts = [f"a {word}" for word in ["cat", "dog", "fox", "frog", "rose"]]
+    found = measure.parts_of_tree(folder_of("tiny", build), texts * 40, 3, "cpu")
+    assert 0 < found["layers"] < 2 * found["from ids"]
 
 
 def test_a_way_that_is_wrong_is_seen(build: Path, monkeypatch: pytest.MonkeyPatch) -> None:

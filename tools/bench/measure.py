@@ -97,6 +97,7 @@ def encode(folder: Path, texts: list[str], repeats: int, device: str) -> dict[st
         "skipped": skipped,
         "matrix_rate": median(rates),
         "products": {name: work[name] for name in (USUAL, TREE)},
+        "parts": parts_of_tree(folder, texts, repeats, device),
         "half": device == "cuda",
     }
 
@@ -120,6 +121,33 @@ def products(folder: Path, texts: list[str], device: str) -> dict[str, float]:
         USUAL: row * layers * 77 * len(texts),
         TREE: row * (layers - 1) * nodes + last,
     }
+
+
+def parts_of_tree(folder: Path, texts: list[str], repeats: int, device: str) -> dict[str, float]:
+    """Median seconds of the tree from ids that lie on the device, and of its layers alone."""
+    clip = load_clip(folder, device=device)
+    ids = tokenize(clip, texts)["input_ids"].to(device)
+    length = (ids == clip.eos_token_id).int().argmax(-1) + 1
+    inside: list[float] = []
+
+    def run(*given: Any) -> Any:
+        if device == "cuda":
+            torch.cuda.synchronize()  # what was asked for before is not the layers' time
+        spent, found = timed(lambda: usual(*given), device)
+        inside[-1] += spent
+        return found
+
+    def whole() -> float:
+        return timed(lambda: tree.pooled_by_tree(clip.inner, ids, length), device)[0]
+
+    whole()  # warm
+    seconds = [whole() for _ in range(repeats)]
+    usual = tree.run
+    with patch.object(tree, "run", run):
+        for _ in range(repeats):
+            inside.append(0.0)
+            whole()
+    return {"from ids": median(seconds), "layers": median(inside)}
 
 
 def tokenizing(files: dict[str, list[str]], repeats: int) -> dict[str, Any]:

@@ -114,9 +114,19 @@ def encode(result: dict[str, Any]) -> list[str]:
         "",
         f"`{TREE}` is {spread(against, 2)} times as fast as the best of the others, {best}. "
         f"The layers' products take place at {share[TREE]:.0%} of the rate of one large product, "
-        f"{figures['matrix_rate'] / 1e9:,.0f} GFLOP/s; in the usual call at {share[USUAL]:.0%}.",
+        f"{figures['matrix_rate'] / 1e9:,.0f} GFLOP/s; in the usual call at {share[USUAL]:.0%}."
+        + parts(figures),
     ]
     return lines
+
+
+def parts(figures: dict[str, Any]) -> str:
+    """How much of the rate is left when tokenizing, and then building the trees, is taken away."""
+    if "parts" not in figures:  # measured before there was this figure
+        return ""
+    work = figures["products"][TREE] / figures["matrix_rate"]
+    ids, layers = (work / figures["parts"][name] for name in ("from ids", "layers"))
+    return f" From ids, without tokenizing: {ids:.0%}; the layers alone, trees built: {layers:.0%}."
 
 
 def tokenize(result: dict[str, Any]) -> list[str]:
