@@ -30,7 +30,7 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 CHECK = re.compile(r'(?m)^check\("([^"]+)", (\w+)')
 # JupyterLab puts a drawing's own name on the page before it puts the drawing there
 UNRESOLVED = re.compile(r"^attachment:|ERR_UNKNOWN_URL_SCHEME")
-LONGEST = 600  # seconds for one notebook; a busy machine takes its time
+LONGEST = 900  # seconds for one notebook; a busy machine takes its time
 # no question about news, no look for a newer version; every cell is in the page, seen or not
 SETTINGS = {
     "@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False},
