@@ -11,11 +11,12 @@ One module for each step of the way, and each imports only from those above it::
     images         embed_images
     artwork        load_artwork
     diffusion      load_pipeline, paint
-    figures        token_strip, heatmap, picture_grid, show
+    figures        token_strip, heatmap, picture_grid, picture_table, show
 
-``arithmetic`` stands beside them: it knows tensors and nothing else. ``checks`` lies below all of
-them and holds what is said to bad input. On top are the commands ``python -m helpers doctor``, is
-all well here, and ``python -m helpers fetch``, which downloads beforehand.
+``arithmetic`` and ``pictures`` stand beside them: one knows tensors, the other pictures, and
+nothing else. ``checks`` lies below all of them and holds what is said to bad input. On top are the
+commands ``python -m helpers doctor``, is all well here, and ``python -m helpers fetch``, which
+downloads beforehand.
 
 Everything public is reachable from here: ``from helpers import load_clip, tokenize, embed``.
 Functions import torch, transformers and the rest when they run, so ``import helpers`` costs
@@ -41,9 +42,10 @@ from .artwork import Artwork, load_artwork
 from .checkpoints import CHECKPOINTS, Checkpoint, Clip, load_clip
 from .diffusion import load_pipeline, paint
 from .embeddings import Embeddings, embed
-from .figures import heatmap, picture_grid, show, token_strip
+from .figures import heatmap, picture_grid, picture_table, show, token_strip
 from .hub import CheckpointError
 from .images import ImageEmbeddings, embed_images
+from .pictures import pixel_difference, pixels
 from .tokens import clean, detokenize, tokenize
 
 __version__ = "0.1.0"
@@ -73,6 +75,9 @@ __all__ = [
     "normalize",
     "paint",
     "picture_grid",
+    "picture_table",
+    "pixel_difference",
+    "pixels",
     "randomize",
     "remove_direction",
     "scale",

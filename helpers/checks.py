@@ -527,6 +527,46 @@ def pictures_to_draw(images: Any, labels: Any) -> list[Any]:
     return [_drawable(image) for image in images]
 
 
+def pictures_as_list(name: str, images: Any) -> list[Any]:
+    """PIL images of one size, at least one; a single picture is a list of one."""
+    from PIL import Image
+
+    pictures = [images] if isinstance(images, Image.Image) else images
+    if not _is_sequence(pictures) or not all(isinstance(p, Image.Image) for p in pictures):
+        raise TypeError(f"{name} must be a PIL image or a list of them, such as paint returns.")
+    if len(pictures) == 0:
+        raise ValueError(f"{name} is empty; pass at least one picture.")
+    sizes = sorted({p.size for p in pictures})
+    if len(sizes) > 1:
+        raise ValueError(f"{name} holds pictures of different sizes; {_resize(sizes)}.")
+    return list(pictures)
+
+
+def check_pairs(one: list[Any], other: list[Any]) -> None:
+    """As many pictures on both sides, or one on one of them, all of one size."""
+    if len(one) != len(other) and 1 not in (len(one), len(other)):
+        raise ValueError(f"{len(one)} pictures cannot be compared with {len(other)}, pair by pair.")
+    if one[0].size != other[0].size:
+        raise ValueError(f"one and other differ in size; {_resize([one[0].size, other[0].size])}.")
+
+
+def check_table(images: Sequence[Any], lines: Any, columns: Any) -> None:
+    """Names of lines and columns, and a picture for each pair of them."""
+    for name, names in (("lines", lines), ("columns", columns)):
+        if isinstance(names, str) or not _is_sequence(names):
+            raise TypeError(f"{name} must be a list of strings, not {_kind(names)}.")
+        if len(names) == 0:
+            raise ValueError(f"{name} is empty; pass at least one name.")
+        check_words(**{f"{name}[{number}]": text for number, text in enumerate(names)})
+    if len(columns) > MOST_COLUMNS:
+        raise ValueError(f"{len(columns)} columns are too many; pass {MOST_COLUMNS} at most.")
+    if len(images) != len(lines) * len(columns):
+        raise ValueError(
+            f"{len(images)} pictures do not fill {len(lines)} lines of {len(columns)}; pass "
+            f"{len(lines) * len(columns)}, line by line."
+        )
+
+
 def check_height(inches: Any) -> None:
     """A figure that fits into a notebook, and into matplotlib."""
     if not 0 < one_number("height", inches) <= TALLEST:
@@ -575,6 +615,12 @@ def table_of_numbers(array: Any, *, write: bool) -> np.ndarray:
             f"{table.size} numbers are too many to read; annotate {MOST_NUMBERS} at most."
         )
     return table
+
+
+def _resize(sizes: Sequence[tuple[int, int]]) -> str:
+    """What to do about pictures of two sizes."""
+    (width, height), (wide, high) = sizes[:2]
+    return f"resize those of {width} x {height} or of {wide} x {high} pixels"
 
 
 def _drawable(image: Any) -> Any:

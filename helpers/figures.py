@@ -16,11 +16,13 @@ from .checks import (
     MOST_COLUMNS,
     check_colour_map,
     check_height,
+    check_table,
     check_text,
     check_ticks,
     check_vocabulary,
     check_words,
     one_number,
+    pictures_as_list,
     pictures_to_draw,
     rows_of_ids,
     table_of_numbers,
@@ -30,6 +32,7 @@ from .checks import (
 if TYPE_CHECKING:
     import torch
     from matplotlib.figure import Figure
+    from PIL import Image
     from transformers import BatchEncoding
 
     from .checkpoints import Clip
@@ -41,6 +44,8 @@ PALETTE = (BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILION, YELLOW)
 
 WIDTH = 8.0  # inches; at 96 dots an inch this fits the output column of Colab
 DPI = 96
+LARGEST_TILE = 256  # pixels
+SQUARES = 32  # an array with no more numbers in a line is drawn as squares
 
 
 def token_strip(
@@ -199,7 +204,8 @@ def picture_grid(
 
     Args:
         images: PIL images, or arrays (height, width) or (height, width, 3). One without colours
-            is drawn in greys, from its darkest to its brightest.
+            is drawn in greys, from its darkest to its brightest; an array of at most 32 x 32 as
+            squares.
         labels: one for each picture; long ones are broken at spaces.
         title: above the figure.
         alt: text for readers who cannot see the figure; None lists the labels.
@@ -225,15 +231,70 @@ def picture_grid(
     for ax in axes:
         ax.set_axis_off()
     for ax, image, text in zip(axes, images, texts, strict=False):
-        ax.imshow(_seen(image, columns), cmap="gray", interpolation="lanczos")
+        shown = _seen(image, columns)
+        few = max(getattr(shown, "shape", [SQUARES + 1])) <= SQUARES
+        ax.imshow(shown, cmap="gray", interpolation="nearest" if few else "lanczos")
         ax.text(0.5, -0.06, text, transform=ax.transAxes, ha="center", va="top", fontsize=8)
-    few = len(images) < columns  # the title stands above them, not above empty places
-    fig.suptitle(
-        _literal(title), fontsize="large", x=0.01 if few else 0.5, ha="left" if few else "center"
-    )
+    # where a line is not full, the title stands above its pictures, not above empty places
+    x, ha = (0.01, "left") if len(images) < columns else (0.5, "center")
+    fig.suptitle(_literal(title), fontsize="large", x=x, ha=ha)
     if xlabel:
         fig.supxlabel(_literal(xlabel), fontsize="medium")
     fig.alt = alt or f"{title}. Pictures, in order: {'; '.join(labels)}."
+    return fig
+
+
+def picture_table(
+    images: Sequence[Image.Image],
+    lines: Sequence[str],
+    columns: Sequence[str],
+    *,
+    title: str,
+    alt: str,
+    xlabel: str = "",
+    ylabel: str = "",
+    tile: int = 96,
+) -> Figure:
+    """Draw pictures as a table: what changes from line to line, and from column to column.
+
+    Args:
+        images: PIL images of one size, line by line: one for each pair of a line and a column.
+        lines: a name for each line.
+        columns: a name for each column.
+        title: above the figure.
+        alt: one sentence that says what is to be seen.
+        xlabel, ylabel: what a column is, what a line is.
+        tile: pixels of a picture's side.
+
+    Raises:
+        TypeError: not a list of pictures or of strings, or no whole number of pixels.
+        ValueError: pictures that do not fill the table, that differ in size or are too many; or a
+            tile of no pixel or of more than 256.
+    """
+    import numpy as np
+    from matplotlib.figure import Figure
+
+    pictures = pictures_as_list("images", images)
+    check_table(pictures, lines, columns)
+    check_words(title=title, xlabel=xlabel, ylabel=ylabel)
+    check_text(alt, "alt")
+    tile = whole_number_to("tile", tile, LARGEST_TILE)
+    height = 0.9 + len(lines) * tile / DPI
+    check_height(height)
+
+    small = [np.asarray(p.convert("RGB").resize((tile, tile))) for p in pictures]
+    wide = [np.hstack(small[i : i + len(columns)]) for i in range(0, len(small), len(columns))]
+    # as wide as the pictures need, so that their pixels stay whole
+    fig = Figure(figsize=(1.4 + len(columns) * tile / DPI, height), layout="constrained")
+    ax = fig.add_subplot()
+    ax.imshow(np.vstack(wide))
+    across, down = ([tile * (i + 0.5) for i in range(len(names))] for names in (columns, lines))
+    ax.set_xticks(across, [_literal(name) for name in columns], fontsize=9)
+    ax.set_yticks(down, [_literal(name) for name in lines], fontsize=9)
+    ax.tick_params(length=0)
+    ax.spines[:].set_visible(False)
+    ax.set(title=_literal(title), xlabel=_literal(xlabel), ylabel=_literal(ylabel))
+    fig.alt = alt
     return fig
 
 

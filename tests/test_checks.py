@@ -31,6 +31,9 @@ from helpers import (
     normalize,
     paint,
     picture_grid,
+    picture_table,
+    pixel_difference,
+    pixels,
     randomize,
     remove_direction,
     scale,
@@ -49,6 +52,7 @@ MASK = torch.ones(1, 3, dtype=torch.long)
 PIXELS = torch.zeros(1, 3, 64, 64)
 WORDS = {"title": "t", "xlabel": "x", "ylabel": "y", "alt": "a"}
 DOT = np.zeros((2, 2))
+SMALL, WIDE = Image.new("RGB", (4, 4)), Image.new("RGB", (8, 4))
 STACK = torch.zeros(1, 77, 128)  # rows for the U-Net
 BIG = 10**5000  # Python writes no number of more than 4300 digits
 NESTED = torch.nested.nested_tensor([R[:2], R], layout=torch.jagged)
@@ -65,6 +69,10 @@ def draw(clip: Any, prompts: Any = "fox", **options: Any) -> object:
 def grid(*images: Any, columns: Any = 8, **words: Any) -> object:
     labels = words.pop("labels", ["a"] * len(images))
     return picture_grid(list(images), labels, **{"title": "t"} | words, columns=columns)
+
+
+def table(*images: Any, lines: Any = ("a",), columns: Any = ("b",), **words: Any) -> object:
+    return picture_table(images, lines, columns, **{"title": "t", "alt": "a"} | words)
 
 
 TEXTS: list[Case] = [
@@ -626,6 +634,75 @@ FIGURES: list[Case] = [
     ),
     (lambda c: show(heatmap(DOT, **WORDS), alt=3), TypeError, "alt must be a string, not int."),
 ]
+COMPARED: list[Case] = [
+    *(
+        (
+            lambda c, wrong=wrong: pixels(wrong),
+            TypeError,
+            "images must be a PIL image or a list of them, such as paint returns.",
+        )
+        for wrong in (None, "fox", DOT, [DOT], [SMALL, None], iter([SMALL]), R)
+    ),
+    (lambda c: pixels([]), ValueError, "images is empty; pass at least one picture."),
+    (
+        lambda c: pixels([SMALL, WIDE]),
+        ValueError,
+        "images holds pictures of different sizes; resize those of 4 x 4 or of 8 x 4 pixels.",
+    ),
+    (
+        lambda c: pixel_difference([SMALL], "fox"),
+        TypeError,
+        "other must be a PIL image or a list of them, such as paint returns.",
+    ),
+    (
+        lambda c: pixel_difference([SMALL] * 2, [SMALL] * 3),
+        ValueError,
+        "2 pictures cannot be compared with 3, pair by pair.",
+    ),
+    (
+        lambda c: pixel_difference(SMALL, WIDE),
+        ValueError,
+        "one and other differ in size; resize those of 4 x 4 or of 8 x 4 pixels.",
+    ),
+    (
+        lambda c: table(DOT),
+        TypeError,
+        "images must be a PIL image or a list of them, such as paint returns.",
+    ),
+    (
+        lambda c: table(SMALL, SMALL, columns=["b", "c", "d"]),
+        ValueError,
+        "2 pictures do not fill 1 lines of 3; pass 3, line by line.",
+    ),
+    (
+        lambda c: table(SMALL, lines="a"),
+        TypeError,
+        "lines must be a list of strings, not str.",
+    ),
+    (lambda c: table(SMALL, columns=()), ValueError, "columns is empty; pass at least one name."),
+    (lambda c: table(SMALL, lines=[3]), TypeError, "lines[0] must be a string, not int."),
+    (
+        lambda c: table(*[SMALL] * 25, columns=["b"] * 25),
+        ValueError,
+        "25 columns are too many; pass 24 at most.",
+    ),
+    (
+        lambda c: table(*[SMALL] * 100, lines=["a"] * 100),
+        ValueError,
+        "the figure would be 100.9 inches tall; it must be more than 0 and at most 100: draw "
+        "fewer rows, or more columns.",
+    ),
+    *(
+        (
+            lambda c, tile=tile: table(SMALL, tile=tile),
+            ValueError,
+            f"tile is {tile}; it must be a whole number from 1 to 256.",
+        )
+        for tile in (0, 257)
+    ),
+    (lambda c: table(SMALL, ylabel=3), TypeError, "ylabel must be a string, not int."),
+    (lambda c: table(SMALL, alt=None), TypeError, "alt must be a string, not NoneType."),
+]
 ARTWORK: list[Case] = [
     (
         lambda c: load_artwork(["noto"]),
@@ -773,7 +850,7 @@ def closed() -> Image.Image:
 
 @pytest.mark.parametrize(
     ("call", "error", "sentence"),
-    [*TEXTS, *IDS_AND_MASKS, *PICTURES, *NUMBERS, *FIGURES, *ARTWORK, *PAINT, *LOADING],
+    [*TEXTS, *IDS_AND_MASKS, *PICTURES, *NUMBERS, *FIGURES, *COMPARED, *ARTWORK, *PAINT, *LOADING],
 )
 def test_the_sentence(clip, call: Callable, error: type[Exception], sentence: str) -> None:
     with pytest.raises(error) as caught:

@@ -11,7 +11,16 @@ import torch
 from matplotlib.figure import Figure
 from PIL import Image
 
-from helpers import figures, heatmap, load_artwork, picture_grid, show, token_strip, tokenize
+from helpers import (
+    figures,
+    heatmap,
+    load_artwork,
+    picture_grid,
+    picture_table,
+    show,
+    token_strip,
+    tokenize,
+)
 
 
 def test_token_strip(clip) -> None:
@@ -100,6 +109,36 @@ def test_picture_grid() -> None:
     assert fig.alt == "$1. Pictures, in order: dog face; man construction worker; costs $5 & $6."
     assert picture_grid([artwork[0]], ["a"], title="t", alt="mine").alt == "mine"
     fig.draw_without_rendering()
+
+
+def test_small_arrays_are_drawn_as_squares() -> None:
+    for image, how in (
+        (np.eye(32), "nearest"),
+        (np.eye(33), "lanczos"),
+        (load_artwork()[0].resize((16, 16)), "lanczos"),
+    ):
+        (ax,) = [ax for ax in picture_grid([image], ["a"], title="t").axes if ax.images]
+        assert ax.images[0].get_interpolation() == how
+
+
+def test_picture_table() -> None:
+    colours = ["red", "lime", "blue", "white", "black", "yellow"]
+    images = [Image.new("RGB", (64, 64), colour) for colour in colours]
+    words = {"title": "$1", "xlabel": "x", "ylabel": "y", "alt": "seen"}
+    fig = picture_table(images, ["a", "b"], ["c", "d", "$2"], **words)
+    (ax,) = fig.axes
+    drawn = np.asarray(ax.images[0].get_array())
+    assert drawn.shape == (2 * 96, 3 * 96, 3)
+    middles = [drawn[48 + 96 * line, 48 + 96 * column] for line in (0, 1) for column in (0, 1, 2)]
+    assert [tuple(rgb) for rgb in middles] == [image.getpixel((0, 0)) for image in images]
+    # each name stands at the middle of its own line or column
+    for axis, names in ((ax.xaxis, ["c", "d", r"\$2"]), (ax.yaxis, ["a", "b"])):
+        assert [label.get_text() for label in axis.get_ticklabels()] == names
+        assert list(axis.get_ticklocs()) == [48 + 96 * i for i in range(len(names))]
+    assert (ax.get_title(), ax.get_xlabel(), ax.get_ylabel()) == (r"\$1", "x", "y")
+    assert fig.alt == "seen"
+    fig.draw_without_rendering()
+    assert ax.get_window_extent().width >= 3 * 96 - 1  # at 100 dots an inch: no pixel is lost
 
 
 @pytest.mark.parametrize("columns", [1, 3, 8, 12])

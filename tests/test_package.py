@@ -35,7 +35,7 @@ ORDER = [
 ]
 COMMANDS = ["fetch", "doctor", "__main__"]  # what python -m helpers does, on top of all
 LOWEST = "checks"  # what is said to bad input; every other module may ask it
-ALONE = ["arithmetic"]  # knows tensors and nothing else of this package
+ALONE = ["arithmetic", "pictures"]  # tensors, and pictures, and nothing else of this package
 
 
 def lines(path: Path) -> list[str]:
