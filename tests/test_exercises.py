@@ -140,9 +140,9 @@ def test_an_unknown_mistake_is_wrong_as_well(exercise: Exercise, clip, capsys) -
         ("5.6", lambda places: ["red"] * len(places), "These are words. Give the places"),
         ("5.6", lambda places: places + 5, "Some of these are no places of a prompt"),
         ("5.6", lambda places: 3 - places, "It is a list of whole numbers, one for each picture"),
-        ("6.4", lambda rows: 11.4 * rows / rows.norm(dim=-1, keepdim=True), "yours are all equal."),
-        ("6.4", lambda rows: 1.1 * rows, "The directions are right, the lengths are not."),
-        ("6.4", lambda rows: rows.flip(0), "The directions are not those of the straight middle."),
+        ("7.3", lambda rows: 11.4 * rows / rows.norm(dim=-1, keepdim=True), "yours are all equal."),
+        ("7.3", lambda rows: 1.1 * rows, "The directions are right, the lengths are not."),
+        ("7.3", lambda rows: rows.flip(0), "The directions are not those of the straight middle."),
     ],
 )  # fmt: skip
 def test_a_list_is_told_what_is_wrong_with_it(id_, spoil, sentence, clip, capsys) -> None:
@@ -191,7 +191,10 @@ def test_predictions(choice: Choice, capsys) -> None:
         ("4.b", {(1, 4): "A", (1, 2): "B", (3, 4): "C"}),
         ("4.c", {(0.4, 0.9): "A", (0.9, 0.4): "B", (0.9, 0.9): "C"}),
         ("6.b", {(0.2, 0.01): "A", (0.01, 0.2): "B", (0.1, 0.12): "C"}),
-        ("6.d", {(4, 73): "A", (60, 73): "B", (0, 73): "C"}),
+        ("7.a", {(0.4, 0.3, 0.2): "A", (0.1, 0.3, 0.2): "B", (0.1, 0.1, 0.2): "C"}),
+        ("7.b", {(4, 73): "A", (60, 73): "B", (0, 73): "C"}),
+        ("8.a", {(0.2, 0.1): "A", (0.1, 0.2): "B", (0.2, 0.19): "C"}),
+        ("8.c", {(0.3, 0.1): "A", (0.1, 0.3): "B", (0.1, 0.12): "C"}),
     ],
 )
 def test_measured_predictions_follow_what_came_out(id_: str, outcomes: Any, capsys) -> None:
@@ -262,7 +265,7 @@ def test_check_never_raises(exercise: Any, clip, capsys) -> None:
     assert said(capsys, exercise.id, 1, clip="no clip")
 
 
-@pytest.mark.parametrize("id_", ["0.99", "9.1", "x", "", "..", "0", None, 3, 0.2, ["0.1"], "²"])
+@pytest.mark.parametrize("id_", ["0.99", "9.99", "x", "", "..", "0", None, 3, 0.2, ["0.1"], "²"])
 def test_unknown_exercises(id_: Any, capsys) -> None:
     for verb in (partial(check, id_, 1), partial(hint, id_), partial(solution, id_)):
         verb()

@@ -17,8 +17,6 @@ from nbformat import v4
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 LARGEST = 1_000_000  # bytes
-# thirty figures, no picture under 96 pixels: too large for one notebook until it is divided
-LARGER = {"06_from_embedding_to_picture.ipynb": 2_000_000}
 
 RULES: list[Callable[[Any], list[str]]] = [
     rules.not_compared,
@@ -52,7 +50,7 @@ def test_rule(path: Path, rule: Callable[[Any], list[str]]) -> None:
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=names(NOTEBOOKS))
 def test_file(path: Path) -> None:
-    assert path.stat().st_size < LARGER.get(path.name, LARGEST)
+    assert path.stat().st_size < LARGEST
     notebook = nbformat.read(path, as_version=4)
     nbformat.validate(notebook)
     assert "widgets" not in notebook.metadata  # GitHub cannot show such a notebook

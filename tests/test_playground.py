@@ -295,7 +295,7 @@ def test_tokens(browser: Any, clip: Any) -> None:
 
 
 def test_links_of_the_notebooks_show_their_example(browser: Any) -> None:
-    for notebook in sorted((ROOT / "notebooks").glob("0[0-6]*.ipynb")):
+    for notebook in sorted((ROOT / "notebooks").glob("0[0-7]*.ipynb")):
         for state in links(notebook):
             page, wrong = opened(browser, f"#{urlencode(state)}")
             panel = state.get("panel", "tokens")

@@ -212,7 +212,7 @@ def test_a_stale_cell_is_seen(copy: Path) -> None:
 def test_an_address_is_written_everywhere_and_taken_out_again(copy: Path) -> None:
     stamp(copy, "")  # whatever this repository has
     before = files(copy)
-    assert len(stamp(copy, f"{ADDRESS}.git")) == 10
+    assert len(stamp(copy, f"{ADDRESS}.git")) == 12
     assert f'\nRepository = "{ADDRESS}"\n' in (copy / "pyproject.toml").read_text(encoding="utf-8")
     colab = f"{ADDRESS.replace('https://github.com', 'https://colab.research.google.com/github')}"
     for path in (copy / "notebooks").glob("*.ipynb"):

@@ -50,7 +50,17 @@ STAGES = [
     ("Outputs", "all rows, or one vector"),
     ("Draw", "U-Net and VAE"),
 ]
-HERE = {1: (1, 1), 2: (2, 4), 3: (3, 3), 4: (4, 4), 5: (4, 4), 6: (5, 5), 7: (1, 4)}
+HERE = {
+    1: (1, 1),
+    2: (2, 4),
+    3: (3, 3),
+    4: (4, 4),
+    5: (4, 4),
+    6: (5, 5),
+    7: (5, 5),
+    8: (5, 5),
+    9: (1, 4),
+}
 
 
 @drawing("way")
@@ -61,6 +71,8 @@ HERE = {1: (1, 1), 2: (2, 4), 3: (3, 3), 4: (4, 4), 5: (4, 4), 6: (5, 5), 7: (1,
 @drawing("way-5", 5)
 @drawing("way-6", 6)
 @drawing("way-7", 7)
+@drawing("way-8", 8)
+@drawing("way-9", 9)
 def way(notebook: int = 0) -> Drawing:
     """From prompt to picture; the stages of a notebook are marked."""
     alt = """The way from a prompt to a picture, in five stages: tokenize into 77 ids; look up 77

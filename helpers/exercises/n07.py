@@ -1,281 +1,240 @@
-"""The exercises and predictions of notebook 7, in its order."""
+"""The exercises and predictions of notebook 7, in its order. None of them needs the pipeline."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
-from ..tokens import tokenize
+from ..arithmetic import mix, normalize, slerp
+from ..embeddings import embed
+from .compare import as_numbers, same
 from .kinds import Choice, Exercise
-
-# --- 1. a wider encoder: SDXL's second one -------------------------------------------------------
-
-WIDE, WIDE_MLP, DEEP = 1280, 5120, 32
-ATTENTION, MLP = 4 * WIDE**2, 2 * WIDE * WIDE_MLP  # numbers in the matrices of one layer
-
-# --- 3. sorted and cut ---------------------------------------------------------------------------
-
-LENGTHS, AT_ONCE = [5, 12, 7, 31, 6, 9, 5, 14], 4
+from .outcomes import largest
 
 
-def computed(lengths: list[int], at_once: int = AT_ONCE) -> int:
-    """Rows of prompts that are filled up to the longest of their batch."""
-    batches = [lengths[i : i + at_once] for i in range(0, len(lengths), at_once)]
-    return sum(len(batch) * max(batch) for batch in batches)
+def rows_of(clip: Any, *texts: str) -> Any:
+    """All rows of one text, (77, d), or of several, (n, 77, d), in float32."""
+    rows = embed(clip, list(texts)).last_hidden_state.float()
+    return rows[0] if len(texts) == 1 else rows
 
 
-# --- 4. and 6. five prompts ----------------------------------------------------------------------
+# --- 1. from scores to shares --------------------------------------------------------------------
 
-FIVE = ["a cat", "a cat asleep", "a dog", "a cat", "a dog asleep"]
-
-
-def ids_of(clip: Any) -> list[tuple[int, ...]]:
-    """Start to end of each of the five."""
-    tokens = tokenize(clip, FIVE)
-    lengths = tokens["attention_mask"].sum(-1).tolist()
-    return [tuple(ids[:n]) for ids, n in zip(tokens["input_ids"].tolist(), lengths, strict=True)]
+SCORES = (2, 1, 0)
 
 
-def nodes(prompts: list[tuple[int, ...]]) -> int:
-    """How many different beginnings they have."""
-    return len({ids[: i + 1] for ids in prompts for i in range(len(ids))})
+def shares(base: float = math.e) -> list[float]:
+    """Powers of a base, divided by their sum; of e: the softmax."""
+    powers = [base**score for score in SCORES]
+    return [power / sum(powers) for power in powers]
 
 
-def tokens_of(prompts: Any) -> int:
-    """How many tokens they have, one by one."""
-    return sum(map(len, prompts))
+# --- 2. one row of another prompt ----------------------------------------------------------------
 
 
-# --- 10. a million vectors -----------------------------------------------------------------------
+def with_row(clip: Any, places: Any, texts: tuple[str, str] = ("a rocket", "a pizza")) -> Any:
+    """The rows of the first text, at these places those of the second."""
+    rows, other = rows_of(clip, *texts).clone()
+    rows[places] = other[places]
+    return rows
 
-MILLION = 10**6
+
+def end_of(clip: Any) -> int:
+    """The place of the first end-of-text in "a rocket", and in "a pizza"."""
+    return int(embed(clip, "a rocket").attention_mask.sum()) - 1
 
 
-def width(clip: Any) -> int:
-    """Of a projected vector, or of a pooled one where there is no projection."""
-    if clip.text_projection is None:
-        return int(clip.text_config.hidden_size)
-    return int(clip.text_projection.out_features)
+# --- 3. a middle of full length, and three prompts ---------------------------------------------
+
+
+def middle(clip: Any) -> Any:
+    """The rows halfway from fox to frog, on the straight way."""
+    fox, frog = rows_of(clip, "fox", "frog")
+    return mix(fox, frog, 0.5)
+
+
+def with_lengths(rows: Any, lengths: Any) -> Any:
+    """The directions of the rows, with these lengths."""
+    return normalize(rows) * lengths
+
+
+def lengths_of(clip: Any, text: str) -> Any:
+    """The length of each row, (77, 1)."""
+    return rows_of(clip, text).norm(dim=-1, keepdim=True)
+
+
+def arc(clip: Any) -> Any:
+    """The rows halfway from fox to frog, on the arc."""
+    fox, frog = rows_of(clip, "fox", "frog")
+    return slerp(fox, frog, 0.5)
+
+
+def about_lengths(answer: Any, clip: Any) -> str | None:
+    """What is wrong with rows for 7.3: their lengths, or their directions as well."""
+    rows, straight = as_numbers(answer), middle(clip)
+    if rows is None or rows.shape != straight.shape or rows.is_complex():
+        return None
+    rows, lengths = rows.float(), rows.float().norm(dim=-1)
+    if not bool(rows.isfinite().all()):
+        return None
+    if not same(normalize(rows), normalize(straight)):
+        return "The directions are not those of the straight middle."
+    if lengths.max() - lengths.min() < 1e-4 * lengths.max():
+        return "Each row has a length of its own, and yours are all equal."
+    return "The directions are right, the lengths are not."
+
+
+def three(clip: Any, *weights: float) -> Any:
+    """The rows of fox, frog and pizza, each times its weight, added up."""
+    each = zip(weights, rows_of(clip, "fox", "frog", "pizza"), strict=True)
+    return sum(weight * rows for weight, rows in each)
+
+
+# --- the predictions whose outcome is measured in the cell ---------------------------------------
+
+
+def turned(seen: Any) -> str | None:
+    """A, B or C: with at most half of the rows exchanged, with more, never (0). (at, of)."""
+    at, rows = map(float, seen)
+    if math.isnan(at + rows):
+        return None
+    return "C" if at == 0 else "A" if at * 2 <= rows else "B"
 
 
 EXERCISES = [
     Choice(
         id="7.a",
-        right="C",
-        why="Of 77 rows, 72 are padding, behind the row that is pooled. No row looks ahead, so "
-        "nothing in them can reach it.",
+        right=largest,
+        why="A row can be looked at a lot and say nothing: whether it does is another question.",
         wrong={
-            "A": "Count the tokens of this prompt, start and end included, and compare with 77.",
-            "B": "It is more. Count the tokens of this prompt, start and end included.",
-            "C": None,
+            "A": "Sensible: it is the fox that is to be drawn. But look at the shares.",
+            "B": "Sensible, if you know the large language models. But look at the shares.",
+            "C": "Sensible: there are far more of them. But look at the shares.",
         },
-        hints=["Which row is pooled, and how many rows stand behind it?"],
+        hints=["The shares of a place add up to 1. Must they be spread by what a row says?"],
     ),
     Exercise(
         id="7.1",
-        asks="one whole number",
-        right=lambda clip: DEEP * 2 * (ATTENTION + MLP),
-        why="More than a billion for one row, and 77 times that for a prompt that is filled up. "
-        "This is why it matters how many rows are computed.",
+        asks="three numbers, the shares of start, fox and end",
+        right=lambda clip: shares(),
+        why="Each step in the score multiplies the share by e, 2.7: a small lead takes most of it.",
         mistakes={
-            "These are the numbers in the matrices. Each of them is multiplied, and then added.": (
-                lambda clip: DEEP * (ATTENTION + MLP)
+            "You divided the scores by their sum. A softmax takes e to the power of each first.": (
+                lambda clip: [score / sum(SCORES) for score in SCORES]
             ),
-            "The order is width, MLP width, layers.": lambda clip: (
-                WIDE_MLP * 2 * (4 * DEEP**2 + 2 * DEEP * WIDE)
+            "These are the powers of e. Shares add up to 1.": (
+                lambda clip: [math.exp(score) for score in SCORES]
             ),
-            "That is one layer.": lambda clip: 2 * (ATTENTION + MLP),
-            "That is a whole prompt. Asked for is one row.": (
-                lambda clip: 77 * DEEP * 2 * (ATTENTION + MLP)
-            ),
-            "The MLP has two matrices, one that widens and one that narrows again.": (
-                lambda clip: DEEP * 2 * (ATTENTION + MLP // 2)
-            ),
-            "Attention has one matrix more than query, key and value.": (
-                lambda clip: DEEP * 2 * (ATTENTION * 3 // 4 + MLP)
-            ),
+            "These are powers of 2. A softmax takes those of e.": lambda clip: shares(2),
+            "These are powers of 10. A softmax takes those of e.": lambda clip: shares(10),
+            "That would be so if all scores were equal.": lambda clip: shares(1),
+            "The order is turned round.": lambda clip: shares()[::-1],
         },
         hints=[
-            "`row_flops` above does it for a width, an MLP width and a number of layers.",
-            "Four matrices of attention, width × width; two of the MLP, width × MLP width.",
+            "A softmax takes e to the power of each score, and divides by the sum of all three.",
+            "A tensor of the three scores has a method `softmax` that does both.",
         ],
-        solution=f"answer = row_flops({WIDE}, {WIDE_MLP}, {DEEP})",
-    ),
-    Exercise(
-        id="7.2",
-        asks="one whole number",
-        right=lambda clip: computed(sorted(LENGTHS)),
-        why="Most of the padding that is left stands beside the one long prompt. Smaller batches "
-        "would leave less.",
-        mistakes={
-            "These are the rows if the prompts stay in the order in which they came.": (
-                lambda clip: computed(LENGTHS)
-            ),
-            "That is one batch of them all. The shorter half has a longest of its own.": (
-                lambda clip: computed(LENGTHS, len(LENGTHS))
-            ),
-            "These are the tokens of the text. Within a batch, there still is padding.": (
-                lambda clip: sum(LENGTHS)
-            ),
-            "That is the padding alone. The text is computed, too.": (
-                lambda clip: computed(sorted(LENGTHS)) - sum(LENGTHS)
-            ),
-            "These are the rows if everything is filled up to 77.": lambda clip: 77 * len(LENGTHS),
-            "That is of the eight prompts in the picture. These here have other lengths.": (
-                lambda clip: 168
-            ),
-        },
-        hints=[
-            "Write the lengths down in order, and draw a line in the middle.",
-            "A batch costs its longest length, times the number of prompts in it.",
-        ],
-        solution=f"""\
-ordered = sorted({LENGTHS})
-short, long = ordered[:{AT_ONCE}], ordered[{AT_ONCE}:]
-answer = {AT_ONCE} * max(short) + {AT_ONCE} * max(long)""",
-    ),
-    Exercise(
-        id="7.3",
-        asks="one whole number",
-        right=lambda clip: nodes(ids_of(clip)),
-        why="The prompt that comes twice costs nothing more, and asleep stands in the tree twice: "
-        "behind cat and behind dog it is not the same row.",
-        mistakes={
-            "These are all tokens of all prompts. What begins alike counts once.": (
-                lambda clip: tokens_of(ids_of(clip))
-            ),
-            "You counted the prompt that comes twice once, and share nothing else.": (
-                lambda clip: tokens_of(set(ids_of(clip)))
-            ),
-            "These are the different tokens, or the tree without its ends. The same token behind "
-            "something else is another node, and so is each end.": (
-                lambda clip: len({token for ids in ids_of(clip) for token in ids})
-            ),
-            "Each prompt that is different ends in a node of its own. You counted one for all.": (
-                lambda clip: nodes(ids_of(clip)) - len(set(ids_of(clip))) + 1
-            ),
-            "Either the start is missing, which all of them share, or asleep was counted once: "
-            "behind cat and behind dog it is not the same row.": (
-                lambda clip: nodes(ids_of(clip)) - 1
-            ),
-        },
-        hints=[
-            "Draw it as the ten prompts are drawn above. How many boxes are there?",
-            "A node is a beginning of a prompt: start; start a; start a cat; and so on.",
-            "`beginnings` above collects them in a set.",
-        ],
-        solution=f"""\
-five = {FIVE}
-answer = len(beginnings(ids_of(five)))""",
+        solution="""\
+answer = torch.tensor([2.0, 1.0, 0.0]).softmax(0)""",
     ),
     Choice(
         id="7.b",
-        right="A",
-        why="The template is computed once for all of them. Behind the names it is computed once "
-        "for each name: the same words, but no shared beginning.",
+        right=turned,
+        why="Where it turns depends on how much this U-Net makes of padding. Measure it before you "
+        "believe anybody.",
         wrong={
-            "A": None,
-            "B": "There the prompts differ from their second token on. Where do they begin alike?",
-            "C": "Both repeat it, but only a beginning can be shared. Which template is one?",
+            "A": "Sensible: each padding row has read its prompt. But look where it turned.",
+            "B": "Sensible: the words should be worth more than that. But look where it turned.",
+            "C": "Sensible: padding sounds like nothing. But look where it turned.",
         },
-        hints=["Which tokens of the prompts come before the first difference?"],
+        hints=["How many rows are words, how many padding? What has a padding row read?"],
+    ),
+    Exercise(
+        id="7.2",
+        asks="the rows of one prompt",
+        right=lambda clip: with_row(clip, end_of(clip)),
+        why="In this place stands the row that CLIP was trained to put its prompt into. For the "
+        "U-Net it is one row of 77.",
+        mistakes={
+            "That is the word's row: the end-of-text comes one later.": (
+                lambda clip: with_row(clip, end_of(clip) - 1)
+            ),
+            "That is a padding row. It has the same token, but it is not the first one.": (
+                lambda clip: with_row(clip, end_of(clip) + 1)
+            ),
+            "That is the last padding row.": lambda clip: with_row(clip, -1),
+            "You took over the padding as well.": (
+                lambda clip: with_row(clip, slice(end_of(clip), None))
+            ),
+            "That is the other way round: a pizza with one row of a rocket.": (
+                lambda clip: with_row(clip, end_of(clip), ("a pizza", "a rocket"))
+            ),
+            "Nothing has changed.": lambda clip: rows_of(clip, "a rocket"),
+            "These are the rows of a pizza.": lambda clip: rows_of(clip, "a pizza"),
+        },
+        hints=[
+            "`ends` says how many rows are start, words and end; the end is the last of these.",
+            "Places are counted from 0: start, a, rocket, end.",
+            "Copy `as_is[0]` with `clone()`, and put one row of `as_is[1]` into the copy.",
+        ],
+        solution="""\
+answer = as_is[0].clone()  # a rocket
+answer[ends[0] - 1] = as_is[1][ends[1] - 1]  # start, a, rocket, end""",
+    ),
+    Exercise(
+        id="7.3",
+        asks="the rows of one prompt, each with the length it has for fox",
+        right=lambda clip: with_lengths(middle(clip), lengths_of(clip, "fox")),
+        why="After arithmetic, look at the lengths. A direction is one thing, the length another, "
+        "and the U-Net reads both.",
+        mistakes={
+            "These are the rows halfway as they are: most are too short.": middle,
+            "Now every row has length 1. The U-Net is used to longer ones.": (
+                lambda clip: normalize(middle(clip))
+            ),
+            "You used one factor for all rows. Some were not shortened, and are too long now.": (
+                lambda clip: (
+                    middle(clip) * lengths_of(clip, "fox").mean() / middle(clip).norm(dim=-1).mean()
+                )
+            ),
+            "These are the lengths of the other end, frog.": (
+                lambda clip: with_lengths(middle(clip), lengths_of(clip, "frog"))
+            ),
+            "These are the rows of fox, not of the middle.": lambda clip: rows_of(clip, "fox"),
+            "That is the arc. Its lengths lie between those of fox and of frog.": arc,
+        },
+        says=about_lengths,
+        hints=[
+            "A row divided by its own length has length 1: `normalize` does that.",
+            "`fox.norm(dim=-1, keepdim=True)` holds the length of each row, in a column.",
+            "Multiply the directions of the middle by these lengths.",
+        ],
+        solution="""\
+from helpers import normalize
+
+answer = normalize(mix(fox, frog, 0.5)) * fox.norm(dim=-1, keepdim=True)""",
     ),
     Exercise(
         id="7.4",
-        asks="a list of numbers of nodes",
-        right=lambda clip: [0, 1, 6, 7],
-        why="These are the tokens of its prompt, and no others. So its row cannot know that other "
-        "prompts are computed beside it.",
+        asks="the rows of one prompt",
+        right=lambda clip: three(clip, 1 / 3, 1 / 3, 1 / 3),
+        why="A mean of any number of prompts is made of rows, too. How long they are is another "
+        "question: the more prompts, the shorter.",
         mistakes={
-            "These are all nodes that come before it in the list. That is the causal mask of a "
-            "single prompt; here most of them belong to other prompts.": (
-                lambda clip: [0, 1, 2, 3, 4, 5, 6, 7]
+            "The pizza has a half, fox and frog a quarter each: a mean of a mean is not even.": (
+                lambda clip: three(clip, 1 / 4, 1 / 4, 1 / 2)
             ),
-            "These are the nodes; write them in rising order, please.": lambda clip: [7, 6, 1, 0],
-            "A row looks at itself, too.": lambda clip: [0, 1, 6],
-            "You stopped at its parent. The ancestors go on to the root.": lambda clip: [6, 7],
-            "The root is missing, which is an ancestor of all.": lambda clip: [1, 6, 7],
-            "Those are the ancestors of another prompt's end.": lambda clip: [0, 1, 2, 3],
+            "That is the sum: its rows are three times as long.": lambda clip: three(clip, 1, 1, 1),
+            "That is half of the sum. There are three.": (
+                lambda clip: three(clip, 1 / 2, 1 / 2, 1 / 2)
+            ),
+            "The pizza is missing.": lambda clip: three(clip, 1 / 2, 1 / 2, 0),
         },
         hints=[
-            "Go from the node to its parent, from there to that one's parent, and on to the root.",
-            "Write down where you started from, as well.",
+            "Add the three, and think of how long the rows are then.",
+            "With `mix`, the last one must count for a third, not for a half.",
         ],
         solution="""\
-parent = [None, 0, 1, 2, 2, 4, 1, 6]
-found = [7]
-while found[0] != 0:
-    found = [parent[found[0]], *found]
-answer = found""",
-    ),
-    Choice(
-        id="7.c",
-        right="B",
-        why="The ends read from all their ancestors, so these need keys and values. All that comes "
-        "behind, the MLP included, is done for the ends alone.",
-        wrong={
-            "A": "The ends look at their ancestors, also in the last layer. What do they read?",
-            "B": None,
-            "C": "Nobody reads the rows of the other nodes any more. What of them is still asked "
-            "for in this layer?",
-        },
-        hints=["What does a row that is looked at hand over, and what is only for itself?"],
-    ),
-    Choice(
-        id="7.d",
-        right="C",
-        why="Without the causal mask every row reads every other, so each depends on the whole "
-        "prompt. There is no beginning that could be shared.",
-        wrong={
-            "A": "That is what the causal mask saw to. Now it is gone.",
-            "B": "The start looks at all rows now, as all of them do.",
-            "C": None,
-        },
-        hints=["Which rows may look at the new word, when nothing is forbidden?"],
-    ),
-    Exercise(
-        id="7.5",
-        asks="one whole number",
-        right=lambda clip: tokens_of(set(ids_of(clip))),
-        why="All that such an encoder can share is a prompt that comes twice. Equal lengths, or a "
-        "mask on the padding, still save the padding.",
-        mistakes={
-            "These are the nodes of the tree. A row that looks ahead cannot be shared.": (
-                lambda clip: nodes(ids_of(clip))
-            ),
-            "One of the prompts comes twice.": lambda clip: tokens_of(ids_of(clip)),
-            "That has padding in it.": (
-                lambda clip: len(set(ids_of(clip))) * max(map(len, ids_of(clip)))
-            ),
-            "That has padding in it, and one of the prompts comes twice.": (
-                lambda clip: len(FIVE) * max(map(len, ids_of(clip)))
-            ),
-        },
-        hints=[
-            "Which rows of which prompts are the same, if every row depends on the whole prompt?",
-            "Count the tokens of each, start and end included.",
-        ],
-        solution=f"""\
-five = {FIVE}
-answer = sum(len(ids) for ids in set(ids_of(five)))""",
-    ),
-    Exercise(
-        id="7.6",
-        asks="one whole number",
-        right=lambda clip: MILLION * width(clip) * 2,
-        why="So vectors of a million captions still fit into the memory of a laptop. Their rows "
-        "would not: this is one more reason to ask for what one needs.",
-        mistakes={
-            "That is float32.": lambda clip: MILLION * width(clip) * 4,
-            "That is how many numbers they hold. Each takes more than a byte.": (
-                lambda clip: MILLION * width(clip)
-            ),
-            "These are bits.": lambda clip: MILLION * width(clip) * 16,
-            "These would be all rows of each caption.": lambda clip: MILLION * width(clip) * 2 * 77,
-        },
-        hints=[
-            "How many numbers has one vector? `vectors.shape` says it.",
-            "A number in float16 has 16 bits, and a byte has 8.",
-        ],
-        solution="answer = 1_000_000 * vectors.shape[1] * 2",
+answer = (fox + frog + rows_of("pizza")[0]) / 3""",
     ),
 ]

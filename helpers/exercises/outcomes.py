@@ -19,6 +19,12 @@ def larger(gaps: Any) -> str | None:
     return smaller((gaps[1], gaps[0]))
 
 
+def largest(shares: Any) -> str | None:
+    """A, B, C for the first, second or third of three, whichever is largest."""
+    three = [float(share) for share in shares]
+    return None if math.isnan(sum(three)) else "ABC"[three.index(max(three))]
+
+
 def third(share: Any) -> str | None:
     """A, B, C for the lower, middle and upper third of a share, given as (part, whole)."""
     part, whole = map(float, share)
