@@ -542,9 +542,9 @@ def pictures_as_list(name: str, images: Any) -> list[Any]:
     return list(pictures)
 
 
-def check_pairs(one: list[Any], other: list[Any]) -> None:
-    """As many pictures on both sides, or one on one of them, all of one size."""
-    if len(one) != len(other) and 1 not in (len(one), len(other)):
+def check_pairs(one: list[Any], other: list[Any], single: bool) -> None:
+    """As many pictures on both sides, or a single one on one of them, all of one size."""
+    if len(one) != len(other) and not single:
         raise ValueError(f"{len(one)} pictures cannot be compared with {len(other)}, pair by pair.")
     if one[0].size != other[0].size:
         raise ValueError(f"one and other differ in size; {_resize([one[0].size, other[0].size])}.")
@@ -560,6 +560,10 @@ def check_table(images: Sequence[Any], lines: Any, columns: Any) -> None:
         check_words(**{f"{name}[{number}]": text for number, text in enumerate(names)})
     if len(columns) > MOST_COLUMNS:
         raise ValueError(f"{len(columns)} columns are too many; pass {MOST_COLUMNS} at most.")
+    if len(images) > MOST_PICTURES:
+        raise ValueError(
+            f"{len(images)} pictures are too many to see; pass {MOST_PICTURES} at most."
+        )
     if len(images) != len(lines) * len(columns):
         raise ValueError(
             f"{len(images)} pictures do not fill {len(lines)} lines of {len(columns)}; pass "
@@ -618,9 +622,8 @@ def table_of_numbers(array: Any, *, write: bool) -> np.ndarray:
 
 
 def _resize(sizes: Sequence[tuple[int, int]]) -> str:
-    """What to do about pictures of two sizes."""
-    (width, height), (wide, high) = sizes[:2]
-    return f"resize those of {width} x {height} or of {wide} x {high} pixels"
+    """What to do about pictures of several sizes."""
+    return f"resize them to one size, they have {', '.join(f'{w} x {h}' for w, h in sizes)} pixels"
 
 
 def _drawable(image: Any) -> Any:

@@ -262,14 +262,14 @@ def picture_table(
         lines: a name for each line.
         columns: a name for each column.
         title: above the figure.
-        alt: one sentence that says what is to be seen.
+        alt: what is to be seen, in a sentence or two.
         xlabel, ylabel: what a column is, what a line is.
-        tile: pixels of a picture's side.
+        tile: pixels of a picture's side, as ``show`` draws it; pictures become squares.
 
     Raises:
         TypeError: not a list of pictures or of strings, or no whole number of pixels.
-        ValueError: pictures that do not fill the table, that differ in size or are too many; or a
-            tile of no pixel or of more than 256.
+        ValueError: pictures that do not fill the table or differ in size, more than 200, or more
+            than 24 columns; a tile of no pixel or of more than 256; or a table that is too tall.
     """
     import numpy as np
     from matplotlib.figure import Figure
@@ -279,21 +279,26 @@ def picture_table(
     check_words(title=title, xlabel=xlabel, ylabel=ylabel)
     check_text(alt, "alt")
     tile = whole_number_to("tile", tile, LARGEST_TILE)
-    height = 0.9 + len(lines) * tile / DPI
-    check_height(height)
+    wide, high = len(columns) * tile / DPI, len(lines) * tile / DPI  # inches
+    check_height(high)
 
     small = [np.asarray(p.convert("RGB").resize((tile, tile))) for p in pictures]
-    wide = [np.hstack(small[i : i + len(columns)]) for i in range(0, len(small), len(columns))]
-    # as wide as the pictures need, so that their pixels stay whole
-    fig = Figure(figsize=(1.4 + len(columns) * tile / DPI, height), layout="constrained")
-    ax = fig.add_subplot()
-    ax.imshow(np.vstack(wide))
+    whole = [np.hstack(small[i : i + len(columns)]) for i in range(0, len(small), len(columns))]
+    fig = Figure(figsize=(wide, high), dpi=DPI)
+    ax = fig.add_axes((0, 0, 1, 1))
+    ax.imshow(np.vstack(whole))
     across, down = ([tile * (i + 0.5) for i in range(len(names))] for names in (columns, lines))
     ax.set_xticks(across, [_literal(name) for name in columns], fontsize=9)
     ax.set_yticks(down, [_literal(name) for name in lines], fontsize=9)
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
     ax.set(title=_literal(title), xlabel=_literal(xlabel), ylabel=_literal(ylabel))
+    # the figure grows to hold the words, so that every picture keeps its pixels
+    room = fig.get_tightbbox()
+    fig.set_size_inches(room.width, room.height)
+    ax.set_position(
+        (-room.x0 / room.width, -room.y0 / room.height, wide / room.width, high / room.height)
+    )
     fig.alt = alt
     return fig
 

@@ -61,7 +61,7 @@ def pixel_difference(
     """
     from PIL import Image
 
-    check_pairs(pictures_as_list("one", one), pictures_as_list("other", other))
+    single = [isinstance(images, Image.Image) for images in (one, other)]
+    check_pairs(pictures_as_list("one", one), pictures_as_list("other", other), any(single))
     apart = abs(pixels(one) - pixels(other)).mean(axis=(1, 2, 3))
-    single = isinstance(one, Image.Image) and isinstance(other, Image.Image)
-    return float(apart[0]) if single else apart
+    return float(apart[0]) if all(single) else apart

@@ -647,7 +647,8 @@ COMPARED: list[Case] = [
     (
         lambda c: pixels([SMALL, WIDE]),
         ValueError,
-        "images holds pictures of different sizes; resize those of 4 x 4 or of 8 x 4 pixels.",
+        "images holds pictures of different sizes; resize them to one size, they have 4 x 4, 8 x 4 "
+        "pixels.",
     ),
     (
         lambda c: pixel_difference([SMALL], "fox"),
@@ -660,9 +661,14 @@ COMPARED: list[Case] = [
         "2 pictures cannot be compared with 3, pair by pair.",
     ),
     (
+        lambda c: pixel_difference([SMALL], [SMALL] * 3),
+        ValueError,
+        "1 pictures cannot be compared with 3, pair by pair.",
+    ),
+    (
         lambda c: pixel_difference(SMALL, WIDE),
         ValueError,
-        "one and other differ in size; resize those of 4 x 4 or of 8 x 4 pixels.",
+        "one and other differ in size; resize them to one size, they have 4 x 4, 8 x 4 pixels.",
     ),
     (
         lambda c: table(DOT),
@@ -687,9 +693,19 @@ COMPARED: list[Case] = [
         "25 columns are too many; pass 24 at most.",
     ),
     (
-        lambda c: table(*[SMALL] * 100, lines=["a"] * 100),
+        lambda c: table(*[SMALL] * 201, lines=["a"] * 201),
         ValueError,
-        "the figure would be 100.9 inches tall; it must be more than 0 and at most 100: draw "
+        "201 pictures are too many to see; pass 200 at most.",
+    ),
+    (
+        lambda c: table(SMALL, tile=2.5),
+        TypeError,
+        "tile must be a whole number, not float.",
+    ),
+    (
+        lambda c: table(*[SMALL] * 100, lines=["a"] * 100, tile=102),
+        ValueError,
+        "the figure would be 106.25 inches tall; it must be more than 0 and at most 100: draw "
         "fewer rows, or more columns.",
     ),
     *(

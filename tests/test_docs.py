@@ -26,7 +26,9 @@ EXERCISES = {id_: e for number in NOTEBOOKS for id_, e in exercises_of(number).i
 LINK = re.compile(r"(?<!!)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s]+)\)")
 MARK = re.compile(r" · (core|going deeper) · \d+ min$")
 # "notebook 3, sections 3, 5 and 6", and in Turkish "defter 3, bölüm 5"
-SECTIONS = re.compile(r"(?:notebook|defter) (\d), (?:sections?|bölüm) (\d+(?:(?:, | and )\d+)*)")
+SECTIONS = re.compile(
+    r"(?:notebook|defter) (\d), (?:sections?|bölüm) (\d+(?:(?:, | and | to )\d+)*)"
+)
 NUMBER = re.compile(r"(?<![\w.,])\d+(?:[.,]\d+)*(?![\w])")
 
 
@@ -137,6 +139,8 @@ def test_named_exercises_are_there(page: Path) -> None:
 
 def test_readme_and_the_overview_name_every_page() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(NOTEBOOKS) == 10
+    assert "Ten Jupyter notebooks" in readme
     targets = {target for _, target in LINK.findall(readme)}
     there = {f"docs/{page.name}" for page in PAGES if page.name != "README.md"}
     assert there | {"docs/cheatsheet.html"} <= targets

@@ -137,8 +137,17 @@ def test_picture_table() -> None:
         assert list(axis.get_ticklocs()) == [48 + 96 * i for i in range(len(names))]
     assert (ax.get_title(), ax.get_xlabel(), ax.get_ylabel()) == (r"\$1", "x", "y")
     assert fig.alt == "seen"
-    fig.draw_without_rendering()
-    assert ax.get_window_extent().width >= 3 * 96 - 1  # at 100 dots an inch: no pixel is lost
+    for line in ("a", "a line with a long name", ""):
+        fig = picture_table(images, [line, "b"], ["c", "d", "a column with a long name"], **words)
+        fig.draw_without_rendering()
+        (ax,) = fig.axes
+        # every picture keeps its pixels, and every word has room
+        assert ax.get_window_extent().size == pytest.approx([3 * 96, 2 * 96])
+        (x0, y0), (x1, y1) = ax.get_tightbbox().get_points()
+        assert x0 > -1
+        assert y0 > -1
+        assert x1 < fig.bbox.width + 1
+        assert y1 < fig.bbox.height + 1
 
 
 @pytest.mark.parametrize("columns", [1, 3, 8, 12])

@@ -79,17 +79,20 @@ def test_links_to_the_next(path: Path) -> None:
         assert any(f"]({NOTEBOOKS[position + 1].name})" in text for text in prose[-40:])
 
 
-SECTIONS = re.compile(r"\[\d\]\((\d\d_\w+\.ipynb)\), sections? ([\d, and to]+)")
+# "notebook [1](01_x.ipynb), sections 1, 2 and 4 to 6", and "notebook 1, section 3"
+SECTIONS = re.compile(
+    r"(?:\[(?:notebook )?|otebook )(\d)(?:\]\([\w./]+\.ipynb\))?, sections? ([\d, and to]+)"
+)
 
 
 def missing_sections(text: str) -> list[str]:
     """Sections that are named, as in "notebook [1](01_x.ipynb), section 3", and are not there."""
     missing = []
-    for name, numbers in SECTIONS.findall(text):
-        cells = nbformat.read(ROOT / "notebooks" / name, as_version=4).cells
+    for notebook, numbers in SECTIONS.findall(text):
+        cells = nbformat.read(NOTEBOOKS[int(notebook)], as_version=4).cells
         prose = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
         missing += [
-            f"{name} {number}"
+            f"{notebook}, {number}"
             for number in re.findall(r"\d+", numbers)
             if not re.search(rf"(?m)^## {number}\. ", prose)
         ]
@@ -106,7 +109,25 @@ def test_sections_that_are_named_exist(path: Path) -> None:
 def test_missing_sections_are_found() -> None:
     first = NOTEBOOKS[1].name
     text = f"notebooks [1]({first}), sections 1, 2 and 98, and [1]({first}), section 99."
-    assert missing_sections(text) == [f"{first} 98", f"{first} 99"]
+    assert missing_sections(text) == ["1, 98", "1, 99"]
+    assert missing_sections("Notebook 1, sections 1 to 97") == ["1, 97"]
+    assert missing_sections(f"[notebook 1](notebooks/{first}), section 96") == ["1, 96"]
+
+
+def test_readme_names_sections_that_exist() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert SECTIONS.search(readme)
+    assert missing_sections(readme) == []
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=names(NOTEBOOKS))
+def test_exercises_that_are_named_are_this_notebooks_or_exist(path: Path) -> None:
+    cells = nbformat.read(path, as_version=4).cells
+    for cell in cells:
+        if cell.cell_type == "markdown":
+            for number, id_ in re.findall(r"[Ee]xercise ((\d)\.\d)", cell.source):
+                there = NOTEBOOKS[int(id_)].read_text(encoding="utf-8")
+                assert f"### Exercise {number} · " in there, (cell.id, number)
 
 
 def test_every_section_of_the_tour_says_where_it_is_proved() -> None:

@@ -37,3 +37,4 @@ def test_lists_are_compared_pair_by_pair_and_a_picture_with_each() -> None:
     np.testing.assert_allclose(pixel_difference([BLACK, RED], WHITE), [1, 2 / 3])
     np.testing.assert_allclose(pixel_difference(WHITE, [BLACK, RED]), [1, 2 / 3])
     assert pixel_difference([BLACK], [WHITE]).shape == (1,)
+    assert pixel_difference([BLACK], WHITE).shape == (1,)

@@ -50,7 +50,7 @@ answer = (1 - left) ** 0.5 * latent + left**0.5 * said""",
         id="6.2",
         asks="one whole number",
         right=lambda clip: 26,
-        why="So a weak img2img is also a quick one: the steps before it are never run.",
+        why="So a weak img2img is also a quick one: the steps that are left out are never run.",
         mistakes={
             "These are the steps that are left out.": lambda clip: 14,
             "That is the whole way. A part of it lies behind the drawing already.": (
@@ -69,7 +69,7 @@ answer = steps_asked - round(steps_asked * (1 - strength))""",
     Choice(
         id="6.b",
         right=larger,
-        why="The less a prompt says, the more is left to the noise.",
+        why="As a rule, the less a prompt says, the more is left to the noise. It has exceptions.",
         wrong={
             "A": "Sensible: nothing is asked for. But look at the two numbers.",
             "B": "Sensible, if the empty prompt were a prompt like any other. Look at the numbers.",
@@ -104,7 +104,7 @@ answer = 7.5 - 1""",
         id="6.4",
         asks="one whole number",
         right=lambda clip: 8 * 20 * 2,
-        why="The time goes into these passes. So half the steps, or no guidance, is half the time.",
+        why="The time goes into these passes. Half the steps, or no guidance, is half of them.",
         mistakes={
             "Guidance is missing: how many answers does it need in a step?": lambda clip: 8 * 20,
             "That is for one picture.": lambda clip: 20 * 2,

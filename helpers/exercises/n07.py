@@ -90,6 +90,11 @@ def three(clip: Any, *weights: float) -> Any:
     return sum(weight * rows for weight, rows in each)
 
 
+def arc_of_three(clip: Any) -> Any:
+    """The arc from halfway between fox and frog to pizza, a third of it."""
+    return slerp(arc(clip), rows_of(clip, "pizza"), 1 / 3)
+
+
 # --- the predictions whose outcome is measured in the cell ---------------------------------------
 
 
@@ -108,7 +113,7 @@ EXERCISES = [
         why="A row can be looked at a lot and say nothing: whether it does is another question.",
         wrong={
             "A": "Sensible: it is the fox that is to be drawn. But look at the shares.",
-            "B": "Sensible, if you know the large language models. But look at the shares.",
+            "B": "Sensible: in many models the first token gets much. But look at the shares.",
             "C": "Sensible: there are far more of them. But look at the shares.",
         },
         hints=["The shares of a place add up to 1. Must they be spread by what a row says?"],
@@ -129,10 +134,14 @@ EXERCISES = [
             "These are powers of 10. A softmax takes those of e.": lambda clip: shares(10),
             "That would be so if all scores were equal.": lambda clip: shares(1),
             "The order is turned round.": lambda clip: shares()[::-1],
+            "These are per cent. Shares add up to 1.": (
+                lambda clip: [100 * share for share in shares()]
+            ),
         },
         hints=[
             "A softmax takes e to the power of each score, and divides by the sum of all three.",
-            "A tensor of the three scores has a method `softmax` that does both.",
+            "A tensor of the three scores, with decimal points, has a method `softmax` that does "
+            "both. It wants to know the dimension: 0.",
         ],
         solution="""\
 answer = torch.tensor([2.0, 1.0, 0.0]).softmax(0)""",
@@ -159,7 +168,7 @@ answer = torch.tensor([2.0, 1.0, 0.0]).softmax(0)""",
             "That is the word's row: the end-of-text comes one later.": (
                 lambda clip: with_row(clip, end_of(clip) - 1)
             ),
-            "That is a padding row. It has the same token, but it is not the first one.": (
+            "That is a padding row, the one behind it.": (
                 lambda clip: with_row(clip, end_of(clip) + 1)
             ),
             "That is the last padding row.": lambda clip: with_row(clip, -1),
@@ -229,6 +238,10 @@ answer = normalize(mix(fox, frog, 0.5)) * fox.norm(dim=-1, keepdim=True)""",
                 lambda clip: three(clip, 1 / 2, 1 / 2, 1 / 2)
             ),
             "The pizza is missing.": lambda clip: three(clip, 1 / 2, 1 / 2, 0),
+            "That is the arc; asked for is the straight way.": arc_of_three,
+            "These are the lengths of fox. Asked for is the mean as it comes out.": (
+                lambda clip: with_lengths(three(clip, 1, 1, 1), lengths_of(clip, "fox"))
+            ),
         },
         hints=[
             "Add the three, and think of how long the rows are then.",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from ..arithmetic import normalize
 from ..embeddings import embed
 from .kinds import Choice, Exercise
 from .outcomes import larger
@@ -18,12 +19,13 @@ def rows_of(clip: Any, *texts: str) -> Any:
 
 # --- 1. a shift ----------------------------------------------------------------------------------
 
-SHIFT = 0.8125
-
 
 def shifted(clip: Any) -> Any:
-    """The rows of fox, all numbers larger."""
-    return rows_of(clip, "fox") + SHIFT
+    """The rows of fox, to each a number added."""
+    import torch
+
+    rows = rows_of(clip, "fox")
+    return rows + torch.linspace(0.5, 1.5, len(rows))[:, None]
 
 
 def repaired(clip: Any) -> Any:
@@ -80,7 +82,8 @@ EXERCISES = [
     Choice(
         id="8.a",
         right=clearly_larger,
-        why="The direction of a row says more to this U-Net than its length. Look at the cosines.",
+        why="Noise turns the rows, a factor only makes them longer, and the U-Net reads both. "
+        "Which counts more is each model's own. Then look at shift 0.25, and at its cosine.",
         wrong={
             "A": "Sensible: twice is a lot. But look at the pixels, and at the cosines.",
             "B": "Sensible: noise is what breaks things. But look at the pixels.",
@@ -98,6 +101,16 @@ EXERCISES = [
             "These are the shifted rows as they are.": shifted,
             "Their means are zero, but their lengths have changed: you divided, too.": (
                 lambda clip: repaired(clip) / repaired(clip).std(-1, keepdim=True)
+            ),
+            "You divided, too. Only the mean was to go.": (
+                lambda clip: repaired(clip) / repaired(clip).std(-1, keepdim=True, correction=0)
+            ),
+            "Now every row has length 1.": lambda clip: normalize(repaired(clip)),
+            "You took one mean for all. Every row was shifted by another number.": (
+                lambda clip: shifted(clip) - shifted(clip).mean()
+            ),
+            "These are the rows of fox itself. Repair what you are given.": (
+                lambda clip: rows_of(clip, "fox")
             ),
             "You took the mean over the rows. Asked for is the mean of the numbers of each row.": (
                 lambda clip: shifted(clip) - shifted(clip).mean(0, keepdim=True)
@@ -162,8 +175,8 @@ answer = chunks_needed * clip.max_length""",
     Choice(
         id="8.c",
         right=larger,
-        why="Without its row the word is lost, and with it the ground. Twice the row says the same "
-        "word, only louder.",
+        why="At 0 the row says nothing of blue, at 2 it lies twice as far from the empty prompt's. "
+        "What comes of it is each model's own.",
         wrong={
             "A": "Sensible: there the row says nothing. But look at the first line.",
             "B": "Sensible: twice is overdone. But look at the first line.",
@@ -211,8 +224,14 @@ answer[2] = nothing[2] - (answer[2] - nothing[2])  # start, a, fox""",
         mistakes={
             "That is one row.": lambda clip: clip.text_config.hidden_size,
             "These are the rows. Each has many numbers.": lambda clip: 3,
-            "That is the whole table, which does not learn.": (
+            "That is the whole table; the other rows do not learn.": (
+                lambda clip: clip.text_config.vocab_size * clip.text_config.hidden_size
+            ),
+            "That is the whole table and the new rows; the other rows do not learn.": (
                 lambda clip: (clip.text_config.vocab_size + 3) * clip.text_config.hidden_size
+            ),
+            "These are rows of prompts. Each row has many numbers, and only three rows are new.": (
+                lambda clip: 3 * clip.max_length
             ),
             "These are the rows of a whole prompt, three times.": (
                 lambda clip: 3 * clip.max_length * clip.text_config.hidden_size
