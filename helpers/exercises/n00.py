@@ -9,17 +9,13 @@ from ..embeddings import embed
 from ..tokens import tokenize
 from .kinds import Choice, Exercise
 from .outcomes import larger, smaller, third
+from .rows import rows_of
 
 
 def ids_of(clip: Any, text: str | list[str]) -> Any:
     """The ids of one text, (77,), or of several, (n, 77)."""
     ids = tokenize(clip, text)["input_ids"]
     return ids[0] if isinstance(text, str) else ids
-
-
-def rows_of(clip: Any, text: str) -> Any:
-    """All rows of one text, (77, d)."""
-    return embed(clip, text).last_hidden_state[0]
 
 
 def table_row(clip: Any, token_id: int) -> Any:

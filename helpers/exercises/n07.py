@@ -10,13 +10,7 @@ from ..embeddings import embed
 from .compare import as_numbers, same
 from .kinds import Choice, Exercise
 from .outcomes import largest
-
-
-def rows_of(clip: Any, *texts: str) -> Any:
-    """All rows of one text, (77, d), or of several, (n, 77, d), in float32."""
-    rows = embed(clip, list(texts)).last_hidden_state.float()
-    return rows[0] if len(texts) == 1 else rows
-
+from .rows import rows_of
 
 # --- 1. from scores to shares --------------------------------------------------------------------
 
