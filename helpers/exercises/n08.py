@@ -102,9 +102,6 @@ EXERCISES = [
             "You took one mean for all. Every row was shifted by another number.": (
                 lambda clip: shifted(clip) - shifted(clip).mean()
             ),
-            "These are the rows of fox itself. Repair what you are given.": (
-                lambda clip: rows_of(clip, "fox")
-            ),
             "You took the mean over the rows. Asked for is the mean of the numbers of each row.": (
                 lambda clip: shifted(clip) - shifted(clip).mean(0, keepdim=True)
             ),
