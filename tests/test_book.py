@@ -206,13 +206,16 @@ def browser() -> Iterator[Any]:
         yield running
 
 
-def test_search_finds_padding(book: Path, browser: Any) -> None:
+@pytest.mark.parametrize(
+    ("query", "page_title"),
+    [("padding", "Padding and attention masks"), ("77", "Tokenizing"), ("49407 id", "Tokenizing")],
+)
+def test_search_finds(book: Path, browser: Any, query: str, page_title: str) -> None:
     page = browser.new_page()
     wrong = watch(page)
-    page.goto((book / "search.html").as_uri() + "?q=padding")
+    page.goto(f"{(book / 'search.html').as_uri()}?q={query}")
     page.wait_for_selector("#search-results li")
-    found = page.inner_text("#search-results")
-    assert "Padding and attention masks" in found
+    assert page_title in page.inner_text("#search-results")
     assert not wrong
 
 

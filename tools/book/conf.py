@@ -3,6 +3,8 @@
 import tomllib
 from pathlib import Path
 
+from sphinx.application import Sphinx
+from sphinx.search.en import SearchEnglish
 from sphinx.util.console import nocolor
 
 nocolor()
@@ -49,3 +51,23 @@ html_theme_options = {
     if address
     else {}
 )  # fmt: skip
+
+
+class Search(SearchEnglish):
+    """English with numbers, which Sphinx leaves out: people look for 77 here. It becomes n77."""
+
+    js_splitter_code = r"""
+function splitQuery(query) {
+  const words = query.split(/[^\p{Letter}\p{Number}_\p{Emoji_Presentation}]+/gu);
+  return words.filter((word) => word).map((word) => (/^\d+$/.test(word) ? `n${word}` : word));
+}
+"""
+
+    def split(self, input: str) -> list[str]:
+        """The words of a page, as ``splitQuery`` has those of a query."""
+        return [f"n{word}" if word.isdigit() else word for word in super().split(input)]
+
+
+def setup(app: Sphinx) -> None:
+    """Called by Sphinx."""
+    app.add_search_language(Search)
