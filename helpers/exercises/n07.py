@@ -8,7 +8,7 @@ from typing import Any
 from ..arithmetic import mix, normalize, slerp
 from ..embeddings import embed
 from .compare import as_numbers, same
-from .kinds import Choice, Exercise
+from .kinds import Choice, Exercise, once
 from .outcomes import largest
 from .rows import rows_of
 
@@ -65,7 +65,7 @@ def arc(clip: Any) -> Any:
 
 def about_lengths(answer: Any, clip: Any) -> str | None:
     """What is wrong with rows for 7.3: their lengths, or their directions as well."""
-    rows, straight = as_numbers(answer), middle(clip)
+    rows, straight = as_numbers(answer), once(middle, clip)
     if rows is None or rows.shape != straight.shape or rows.is_complex():
         return None
     rows, lengths = rows.float(), rows.float().norm(dim=-1)
