@@ -257,6 +257,9 @@ def picture_table(
 ) -> Figure:
     """Draw pictures as a table: what changes from line to line, and from column to column.
 
+    The figure is as large as the pictures, so that its size hangs on no font; the words stand
+    around it. ``show`` draws them, too, and so does ``savefig(..., bbox_inches="tight")``.
+
     Args:
         images: PIL images of one size, line by line: one for each pair of a line and a column.
         lines: a name for each line.
@@ -293,12 +296,6 @@ def picture_table(
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
     ax.set(title=_literal(title), xlabel=_literal(xlabel), ylabel=_literal(ylabel))
-    # the figure grows to hold the words, so that every picture keeps its pixels
-    room = fig.get_tightbbox()
-    fig.set_size_inches(room.width, room.height)
-    ax.set_position(
-        (-room.x0 / room.width, -room.y0 / room.height, wide / room.width, high / room.height)
-    )
     fig.alt = alt
     return fig
 
