@@ -6,6 +6,7 @@ import html
 import json
 import logging
 from collections.abc import Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 WORD_END = "</w>"  # CLIP marks the last piece of every word with it
+AT_ONCE = 1000  # prompts; the library holds about 5 kB for each until its batch is read
 
 
 def clean(text: str) -> str:
@@ -96,7 +98,9 @@ def tokenize(
 
     room = clip.max_length
     rows = []
-    for number, encoding in enumerate(_text_tokenizer(clip).encode_batch_fast(prompts)):
+    encode, starts = _text_tokenizer(clip).encode_batch_fast, range(0, len(prompts), AT_ONCE)
+    encodings = (encode(prompts[start : start + AT_ONCE]) for start in starts)
+    for number, encoding in enumerate(chain.from_iterable(encodings)):
         ids = encoding.ids
         if len(ids) > room - 2:
             log.warning(

@@ -43,14 +43,14 @@ def million(folder: Path, n: int, shard: int, pause: float = 5) -> dict[str, Any
     write(all_of_them, n)
     shards = -(-n // shard)
 
-    _, few_bytes = Run(few, folder / "few", shard).to_the_end()
-    seconds, all_bytes = Run(all_of_them, folder / "straight", shard).to_the_end()
+    _, few_bytes, _ = Run(few, folder / "few", shard).to_the_end()
+    seconds, all_bytes, tenth_bytes = Run(all_of_them, folder / "straight", shard).to_the_end()
     kills, random = [], Random(time.time_ns())
     for moment in sorted(random.uniform(0, 0.9) for _ in range(KILLS)):
         run = Run(all_of_them, folder / "killed", shard)
         kills.append(run.killed(int(moment * shards), random.uniform(0, pause)))
-    _, again_bytes = Run(all_of_them, folder / "killed", shard).to_the_end()
-    two_seconds, _ = Run(all_of_them, folder / "two", shard, TWO).to_the_end()
+    _, again_bytes, _ = Run(all_of_them, folder / "killed", shard).to_the_end()
+    two_seconds, *_ = Run(all_of_them, folder / "two", shard, TWO).to_the_end()
 
     straight = digests(folder / "straight")
     found = {
@@ -60,6 +60,7 @@ def million(folder: Path, n: int, shard: int, pause: float = 5) -> dict[str, Any
         "two_seconds": two_seconds,
         "threads": os.environ.get("OMP_NUM_THREADS", "all"),
         "few_bytes": few_bytes,
+        "tenth_bytes": tenth_bytes,
         "all_bytes": max(all_bytes, again_bytes),
         "killed_with_shards": [kill for kill in kills if kill is not None],
         "files": len(straight),
@@ -102,9 +103,9 @@ class Run:
         if more := self.shards() - bar.n:
             bar.update(more)
 
-    def to_the_end(self) -> tuple[float, int]:
-        """(seconds, the most memory that was seen in bytes)."""
-        most, watched = 0, psutil.Process(self.process.pid)
+    def to_the_end(self) -> tuple[float, int, int]:
+        """(seconds, the most memory that was seen in bytes, that of the first tenth)."""
+        most, tenth, watched = 0, 0, psutil.Process(self.process.pid)
         with tqdm(total=self.of, desc=self.log.stem, unit="shard", delay=2) as bar:
             while self.process.poll() is None:
                 try:
@@ -112,9 +113,10 @@ class Run:
                 except psutil.Error:  # it has just ended
                     break
                 self.show(bar)
+                tenth = most if bar.n <= self.of / 10 else tenth
         if self.process.wait():
             raise RuntimeError(self.log.read_text()[-2000:])
-        return time.perf_counter() - self.started, most
+        return time.perf_counter() - self.started, most, tenth
 
     def killed(self, shards: int, pause: float) -> int | None:
         """Kill it after so many shards and a pause; how many were there. None: it had ended."""

@@ -164,7 +164,8 @@ def memory(result: dict[str, Any]) -> list[str]:
 def million(result: dict[str, Any]) -> list[str]:
     """What became of the million."""
     x = result["figures"]
-    more = x["all_bytes"] / x["few_bytes"] - 1
+    few, tenth, most = (x[f"{of}_bytes"] for of in ("few", "tenth", "all"))
+    more, later = most / few - 1, most / tenth - 1
     yes = {True: "yes", False: "**no**"}
     rows = {
         "captions, shards": f"{x['captions']:,}, {x['shards']:,}",
@@ -174,8 +175,11 @@ def million(result: dict[str, Any]) -> list[str]:
         f"two of accelerate ({x['threads']} thread each), captions a second": (
             f"{x['captions'] / x['two_seconds']:,.0f}"
         ),
-        "the most memory, with one shard and with all of them": (
-            f"{x['few_bytes'] / 1e6:,.0f} and {x['all_bytes'] / 1e6:,.0f} MB ({more:+.1%})"
+        "the most memory, with ten thousand captions and with all of them": (
+            f"{few / 1e6:,.0f} and {most / 1e6:,.0f} MB ({more:+.1%})"
+        ),
+        "the most memory, in the first tenth of the shards and in all": (
+            f"{tenth / 1e6:,.0f} and {most / 1e6:,.0f} MB ({later:+.1%})"
         ),
         "killed when so many shards were there": ", ".join(map(str, x["killed_with_shards"])),
         "after that: every caption once, in order, with a vector": yes[x["complete"]],
