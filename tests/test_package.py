@@ -199,6 +199,17 @@ def test_both_ways_to_install_name_the_same_versions() -> None:
     assert all(re.fullmatch(r"[A-Za-z_-]+==[\w.]+", line) for line in pinned)
 
 
+def test_the_bench_measures_the_same_versions() -> None:
+    """Except for torch, which the peers' torchvision chooses."""
+    pins, bench = (
+        dict(line.split("==") for line in lines(path) if line)
+        for path in (ROOT / "requirements.txt", ROOT / "tools/bench/requirements.txt")
+    )
+    shared = bench.keys() & pins.keys() - {"torch"}
+    assert {name: bench[name] for name in shared} == {name: pins[name] for name in shared}
+    assert {"torch", "transformers", "diffusers", "nbconvert"} <= bench.keys()
+
+
 def test_pins_lie_inside_the_ranges() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     wanted = [Requirement(r) for r in project["dependencies"]]
