@@ -301,7 +301,7 @@ def masks() -> Drawing:
 def outputs() -> Drawing:
     """The three outputs, and who reads each."""
     alt = """The three outputs of the text encoder, and who reads each. The U-Net of Stable
-        Diffusion 1 and 2 reads last_hidden_state, all 77 rows after the final layer norm. FLUX
+        Diffusion 1 and 2 reads last_hidden_state, all 77 rows after the final layer norm. FLUX.1
         reads pooler_output, the row of the first end token. Search reads text_embeds, that row
         times one matrix, and so does SDXL from its second encoder."""
     words = [word for word, _ in tokens("a red heart")[:6]]
@@ -329,7 +329,7 @@ def outputs() -> Drawing:
     d.arrow((x + w, top + 40), (434, top + 40))
     d.text(mid, top + 22, "all 77 rows", size=SMALL)
     d.box(436, top + 8, 192, 64, "U-Net", "of SD 1 and SD 2", fill=ORANGE)
-    d.box(436, end - 24, 192, 48, "FLUX", fill=ORANGE, bold=True)
+    d.box(436, end - 24, 192, 48, "FLUX.1", fill=ORANGE, bold=True)
     d.box(436, 314, 192, 64, "search", "SDXL (encoder 2)", fill=ORANGE)
     return d
 

@@ -54,7 +54,8 @@ def set_up(name="from-prompt-to-embedding"):
     if not root():
         raise Stop(
             "The package of this series, helpers, is not here. Put its wheel or a zip file of the "
-            "repository beside this notebook (on Colab: upload it), and run this cell again."
+            "repository (from-prompt….zip) beside this notebook (on Colab: upload it), and run "
+            "this cell again."
         )
     sys.path.insert(0, str(root()))
     os.environ["PYTHONPATH"] = str(root())  # for what a notebook starts
