@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from .checkpoints import Clip
 
-BATCH = 64  # rows through the model at once; keeps memory flat however long the list is
+BATCH = 64  # rows through the model at once; what is kept of them still grows with the list
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -121,16 +121,15 @@ def embed(
             last_hidden_state = None
             pooler_output = pooled_by_tree(clip.inner, input_ids, first_eos + 1)
         else:
-            states = [
-                clip.text_model(
+            states, pooled = [], []
+            for part in batches(len(input_ids)):
+                found = clip.text_model(
                     input_ids=input_ids[part], attention_mask=None if plain else mask[part]
                 ).last_hidden_state
-                for part in batches(len(input_ids))
-            ]
-            last_hidden_state = torch.cat(states)
-            every = torch.arange(len(input_ids), device=table.device)
-            pooler_output = last_hidden_state[every, first_eos]
-            last_hidden_state = last_hidden_state if rows else None
+                pooled.append(found[range(len(found)), first_eos[part]])
+                states += [found] if rows else []
+            last_hidden_state = torch.cat(states) if rows else None
+            pooler_output = torch.cat(pooled)
         project = clip.text_projection
         text_embeds = None if project is None else project(pooler_output)
     return Embeddings(last_hidden_state, pooler_output, text_embeds, input_ids, mask)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import sys
 from pathlib import Path
@@ -65,8 +66,14 @@ def test_it_runs(build: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     result = json.loads((build / "encode-tiny-mine-cpu.json").read_text())["figures"]
     assert {len(times) for times in result["seconds"].values()} == {4}
     assert {ways.USUAL, ways.TREE, "embed"} < set(result["seconds"])
-    assert max(result["difference"].values()) < 1e-5
+    assert all(far < 1e-5 for far in result["difference"].values())
+    mine.write_text("a cat\na red fox\n“a” dog\n")
+    with pytest.raises(SystemExit, match="is of other prompts, versions or ways"):
+        bench.main(["encode", "--prompts", str(mine), "--add", *small])
     bench.main(["table", *small])  # the same page from what is there
+    assert page.read_text() == text
+    other = ["--build", str(tmp_path / "nothing"), "--page", str(page)]
+    bench.main(["table", *other])  # what was measured elsewhere stays
     assert page.read_text() == text
 
 
@@ -89,13 +96,18 @@ def test_what_differs_is_said(build: Path) -> None:
     assert "From ids" not in text  # these figures are of before it was measured
     figures["parts"] = {"from ids": 0.8, "layers": 0.625}
     text = "\n".join(report.encode({"part": "encode:tiny:mine:cpu", "figures": figures}))
-    assert "From ids, without tokenizing: 62%; the layers alone, trees built: 80%." in text
+    assert (
+        "From ids, without tokenizing: 62%; the layers with their masks, trees built: 80%." in text
+    )
+    figures["difference"]["other"] = measure.worse(1e-6, math.nan)
+    text = "\n".join(report.encode({"part": "encode:tiny:mine:cpu", "figures": figures}))
+    assert "| nan (not equal) |" in text
 
 
 def test_the_layers_are_a_part_of_the_tree(build: Path) -> None:
     texts = [f"a {word}" for word in ["cat", "dog", "fox", "frog", "rose"]]
     found = measure.parts_of_tree(folder_of("tiny", build), texts * 40, 3, "cpu")
-    assert 0 < found["layers"] < 2 * found["from ids"]
+    assert 0 < found["layers"] < 1.2 * found["from ids"]  # medians of different runs
 
 
 def test_a_way_that_is_wrong_is_seen(build: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -216,9 +216,25 @@ def test_only_the_first_lines_of_json_tell_the_column(tmp_path: Path) -> None:
     path.write_text('{"other": 1}\n' * FIRST + '{"caption": "a"}\n')
     with pytest.raises(ValueError, match="in its first 1,000 lines; they have 'other'"):
         list(captions(path, "caption"))
-    path.write_text("no JSON\n")
-    with pytest.raises(ValueError, match="in its first line; they are no JSON objects"):
+    for line, said in [
+        ("no JSON", "there is no JSON object"),
+        ("{}", "it has no fields"),
+        ('{"a": 1}', "it has 'a'"),
+    ]:
+        path.write_text(f"{line}\n")
+        with pytest.raises(ValueError, match=f"in its first line; {said}"):
+            list(captions(path, "caption"))
+
+
+@pytest.mark.parametrize("kind", [".txt", ".jsonl", ".csv"])
+def test_utf_16_is_told(kind: str, tmp_path: Path) -> None:
+    path = written(tmp_path, kind, TEXTS)
+    path.write_text(path.read_text("utf-8"), "utf-16")  # as some editors and shells of Windows do
+    with pytest.raises(ValueError, match=f"captions{kind} is UTF-16; save it as UTF-8"):
         list(captions(path, "caption"))
+    if kind == ".txt":  # without the mark at the beginning
+        path.write_bytes("a cat\na dog\n".encode("utf-16-le"))
+        assert {c.problem for c in captions(path, "")} == {"a NUL in it"}
 
 
 @pytest.mark.parametrize(("name", "text"), [("a.txt", ""), ("a.csv", "caption\n"), ("a.jsonl", "")])
@@ -290,6 +306,29 @@ def test_another_job_does_not_mix_in(change: list[str], tmp_path: Path) -> None:
     assert bytes_of(tmp_path / "out") == before
 
 
+def test_captions_that_change_under_the_run_are_told(tmp_path: Path, monkeypatch) -> None:
+    path, usual = written(tmp_path, ".txt", TEXTS), bulk.fitting
+
+    def fitting(clip, tokens):
+        path.write_text("other\n" * 9)
+        return usual(clip, tokens)
+
+    monkeypatch.setattr(bulk, "fitting", fitting)
+    with pytest.raises(ValueError, match="was changed while it was read: delete .* and begin anew"):
+        run(path, tmp_path / "out")
+
+
+def test_a_full_disk_is_told(tmp_path: Path, monkeypatch) -> None:
+    def save(file, vectors):
+        raise OSError("1280000 requested and 102336 written")  # as numpy has it
+
+    monkeypatch.setattr(np, "save", save)
+    path = written(tmp_path, ".txt", TEXTS)
+    monkeypatch.setattr(sys, "argv", ["bulk", str(path), str(tmp_path / "out")])
+    with pytest.raises(SystemExit, match="1280000 requested .*; is the disk full?"):
+        bulk.main()
+
+
 @pytest.mark.parametrize("changed", ["config.json", "merges.txt", "model.safetensors"])
 def test_another_checkpoint_does_not_mix_in(changed: str, tmp_path: Path) -> None:
     told = bulk.command_line().parse_args([str(written(tmp_path, ".txt", ["a"])), str(tmp_path)])
@@ -297,13 +336,14 @@ def test_another_checkpoint_does_not_mix_in(changed: str, tmp_path: Path) -> Non
     folder.mkdir()
     for name in ("config.json", "merges.txt", "model.safetensors", "vocab.json"):
         (folder / name).write_bytes(name.encode())
-    before = bulk.job(told, str(folder))
+    before = bulk.job(told, str(folder), "float32")
     (folder / "unet").mkdir()  # what a pipeline has beside it changes nothing
     (folder / "unet" / "model.safetensors").write_bytes(b"x")
-    assert bulk.job(told, str(folder)) == before
+    assert bulk.job(told, str(folder), "float32") == before
+    assert bulk.job(told, str(folder), "float16") != before
     (folder / changed).write_bytes(b"other")
-    changes = {key for key, value in bulk.job(told, str(folder)).items() if value != before[key]}
-    assert changes == {"files"}
+    after = bulk.job(told, str(folder), "float32")
+    assert {key for key, value in after.items() if value != before[key]} == {"files"}
 
 
 @pytest.mark.parametrize("left", [b"", b"{}", b"[]", b'{"job": 1}', b"\xff"])
@@ -354,25 +394,33 @@ def test_a_shard_that_is_missing_at_the_end_is_told(tmp_path: Path) -> None:
 
 
 def test_out_of_memory_halves_the_tree(clip, tmp_path: Path, monkeypatch, capsys) -> None:
-    monkeypatch.setattr(helpers.tree, "NODES", 512)
+    monkeypatch.setitem(helpers.tree.NODES, "cpu", 600)
     usual = helpers.tree.run
+    on_a_cpu = "DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"
+    errors = iter([torch.OutOfMemoryError(), RuntimeError(on_a_cpu)])
 
     def small(inner, some):
-        if helpers.tree.NODES > 128:
-            raise torch.OutOfMemoryError
+        if helpers.tree.NODES["cpu"] > 150:
+            raise next(errors)
         return usual(inner, some)
 
     monkeypatch.setattr(helpers.tree, "run", small)
     run(written(tmp_path, ".txt", TEXTS), tmp_path / "out", "--dtype", "float32")
-    assert "128 nodes at once from here on" in capsys.readouterr().err
+    assert re.findall(r"(\d+) nodes at once from now on", capsys.readouterr().err) == ["300", "150"]
     found = np.load(tmp_path / "out/text_emb/text_emb_0.npy")
     assert np.allclose(found, embed(clip, TEXTS).text_embeds.numpy(), atol=1e-5)
-    monkeypatch.setattr(helpers.tree, "NODES", 77)
+    monkeypatch.setitem(helpers.tree.NODES, "cpu", 100)
     monkeypatch.setattr(
         helpers.tree, "run", lambda inner, some: (_ for _ in ()).throw(torch.OutOfMemoryError)
     )
     with pytest.raises(ValueError, match="too little memory for one prompt"):
         run(written(tmp_path, ".txt", TEXTS), tmp_path / "other")
+    assert "77 nodes at once" in capsys.readouterr().err
+    monkeypatch.setattr(
+        helpers.tree, "run", lambda inner, some: (_ for _ in ()).throw(RuntimeError("a mistake"))
+    )
+    with pytest.raises(RuntimeError, match="a mistake"):  # is not taken for a lack of memory
+        run(written(tmp_path, ".txt", TEXTS), tmp_path / "third")
 
 
 def command(*arguments: object, launch: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:

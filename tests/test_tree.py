@@ -217,7 +217,7 @@ def test_trees_side_by_side(nodes: int, monkeypatch: pytest.MonkeyPatch) -> None
     ids, length = batch(prompts)
     with torch.no_grad():
         rows = inner(input_ids=ids).last_hidden_state[range(len(ids)), length - 1]
-    monkeypatch.setattr(helpers.tree, "NODES", nodes)
+    monkeypatch.setitem(helpers.tree.NODES, "cpu", nodes)
     ran = []
     usual = helpers.tree.run
     monkeypatch.setattr(
@@ -239,7 +239,7 @@ def test_far_fewer_nodes_than_places(clip) -> None:
     ]
     tokens = tokenize(clip, prompts)
     found = trees(
-        sort(tokens["input_ids"], tokens["attention_mask"].sum(-1))[0], helpers.tree.NODES
+        sort(tokens["input_ids"], tokens["attention_mask"].sum(-1))[0], helpers.tree.NODES["cpu"]
     )
     count = sum(len(tree.token) for tree in found)
     assert count == 1 + 1 + 2 * (3 + 2 * 3)  # start, a; picture/drawing of a; each name and its end

@@ -15,6 +15,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
@@ -24,7 +25,7 @@ from .. import CheckpointError, embed, load_clip, tokenize
 from ..checkpoints import find_folder
 from ..folders import layout
 from .captions import Caption, captions, where
-from .shards import Bad, Shards
+from .shards import Bad, Shards, changes
 
 SETTINGS = ("output", "dtype", "normalize", "column", "shard")
 WRITES = """\
@@ -33,8 +34,9 @@ what is written, a shard of --shard lines at a time (it needs pyarrow, the extra
   out/metadata/metadata_0.parquet    pyarrow.parquet.read_table(...): its "caption" and its "line"
                                      (in CSV and Parquet the row, counted without the header)
   out/manifest.json                  the settings, the counts, the first 100 bad lines
-A bad line (not UTF-8, not JSON, no text) has no row; a blank one is the empty prompt. To go on
-after a stop, give the same command again.
+A bad line has no row: not UTF-8, over 100,000 letters, with a NUL; in JSON lines, CSV and Parquet
+no text in that column; in CSV another number of cells than the header, or a line break in the
+caption. A blank caption is the empty prompt. To go on after a stop, give the same command again.
 """
 OF_A_CLIP = {".safetensors", ".json", ".txt"}  # weights, configuration, vocabulary and merges
 
@@ -65,7 +67,7 @@ def command_line() -> argparse.ArgumentParser:
         "--dtype",
         choices=["float16", "float32"],
         default="float16",
-        help=f"of what is stored {default}",
+        help=f"of what is stored; a GPU computes in float16, a CPU in float32 {default}",
     )
     add("--normalize", action="store_true", help="to length 1, for an index (default: as they are)")
     add("--column", default="caption", help=f"where the caption is, in all but .txt {default}")
@@ -92,12 +94,14 @@ def main() -> None:
     except (CheckpointError, ImportError, ValueError) as error:
         raise SystemExit(str(error)) from None
     except OSError as error:
-        raise SystemExit(f"{error.filename or arguments.out}: {error.strerror}.") from None
+        what = error.strerror or f"{error}; is the disk full?"  # numpy says no more than how much
+        raise SystemExit(f"{error.filename or arguments.out}: {what}.") from None
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Every process reads the whole file and embeds the shards that are its own."""
     from accelerate import PartialState
+    from accelerate.utils import gather_object
     from tqdm.auto import tqdm
 
     if find_spec("pyarrow") is None:
@@ -106,11 +110,15 @@ def run(arguments: argparse.Namespace) -> None:
         raise ValueError(f"{arguments.captions} is not a file.")
     if next(captions(arguments.captions, arguments.column), None) is None:  # or a wrong column
         raise ValueError(f"{arguments.captions} is empty: there is no caption in it.")
-    here = PartialState()
+    here = PartialState(timeout=timedelta(days=7))  # who is done first waits for the others
     clip = load_clip(arguments.checkpoint, device=here.device)
     if arguments.output == "projected" and clip.text_projection is None:
         raise ValueError(f"{clip.name} has no projection; pass --output pooled.")
-    shards = Shards(arguments.out, job(arguments, clip.name))
+    before = changed(arguments.captions)
+    shards = Shards(arguments.out, job(arguments, clip.name, f"{clip.dtype}, {here.device.type}"))
+    for other in gather_object([shards.job]):
+        if differ := changes(other, shards.job):
+            raise ValueError(f"The processes have not the same job: {differ}.")
     if here.is_main_process:
         shards.open()
     there = shards.there()
@@ -134,6 +142,11 @@ def run(arguments: argparse.Namespace) -> None:
                 if number % here.num_processes == here.process_index:
                     write(shards, number, lines, clip, arguments)
             bar.update(len(lines))
+    if changed(arguments.captions) != before:
+        raise ValueError(
+            f"{arguments.captions} was changed while it was read: delete {arguments.out} and begin "
+            "anew."
+        )
     here.wait_for_everyone()
     if here.is_main_process:
         counts = shards.close(number + 1)
@@ -210,19 +223,27 @@ def fitting(clip: Any, tokens: Any) -> Any:
     """``embed``; where memory does not suffice, with half as many nodes, and from then on.
 
     It changes ``tree.NODES``, which ``embed`` reads at each call: this process runs nothing else.
+
+    Raises:
+        ValueError: not even a tree of one prompt finds room.
     """
     import torch
 
     from .. import tree
 
+    kind = clip.device.type
+    tree.NODES.setdefault(kind, 1000)
     while True:
         try:
             return embed(clip, tokens, rows=False)
-        except torch.OutOfMemoryError:
-            if clip.max_length >= tree.NODES:
+        except RuntimeError as error:
+            of_a_cpu = "can't allocate memory" in str(error)  # there it has no class of its own
+            if not isinstance(error, torch.OutOfMemoryError) and not of_a_cpu:
+                raise
+            if tree.NODES[kind] <= clip.max_length:
                 raise ValueError(f"{clip.device} has too little memory for one prompt.") from None
-            tree.NODES //= 2
-            print(f"out of memory: {tree.NODES} nodes at once from here on", file=sys.stderr)
+            tree.NODES[kind] = max(clip.max_length, tree.NODES[kind] // 2)
+            print(f"out of memory: {tree.NODES[kind]} nodes at once from now on", file=sys.stderr)
 
 
 @contextlib.contextmanager
@@ -244,8 +265,14 @@ def cut_prompts() -> Iterator[list[logging.LogRecord]]:
         log.removeFilter(keep)
 
 
-def job(arguments: argparse.Namespace, name: str) -> dict[str, Any]:
-    """What the shards depend on: settings, captions, model, versions."""
+def changed(path: Path) -> tuple[int, int]:
+    """When, and how large it is since."""
+    found = path.stat()
+    return found.st_mtime_ns, found.st_size
+
+
+def job(arguments: argparse.Namespace, name: str, computed: str) -> dict[str, Any]:
+    """What the shards depend on: settings, captions, model, type of number and device, versions."""
     from importlib.metadata import version
 
     from .. import CHECKPOINTS, __version__
@@ -259,6 +286,7 @@ def job(arguments: argparse.Namespace, name: str) -> dict[str, Any]:
         "checkpoint": name,
         "revision": known.revision if known else None,
         "files": digest(files),
+        "computed": computed,
         "versions": {"helpers": __version__} | {name: version(name) for name in packages},
     }
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 LONGEST = 100_000  # letters of a caption; a longer one is a file that was taken for a line
 LONGEST_JSON = 2**26  # bytes of a line of JSON, which may hold other things as well
 BOM = b"\xef\xbb\xbf"  # some editors begin a file with it
+UTF16 = {b"\xff\xfe", b"\xfe\xff"}  # what such a file begins with; it cannot be UTF-8
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
 LINES = {".txt", ".jsonl", ".ndjson"}
 PARQUET = {".parquet", ".pq"}
@@ -56,6 +57,9 @@ def captions(path: Path, column: str) -> Iterator[Caption]:
         ImportError: a Parquet file, and pyarrow is not installed.
     """
     kind = path.suffix.lower()
+    with path.open("rb") as file:
+        if file.read(2) in UTF16 and kind not in PARQUET:
+            raise ValueError(f"{path.name} is UTF-16; save it as UTF-8.")
     found: Iterator[tuple[int, tuple[str, str]]]
     if kind == ".txt":  # 4 bytes a letter at most
         found = enumerate(map(text_of, lines(path, 4 * LONGEST)), start=1)
@@ -70,6 +74,8 @@ def captions(path: Path, column: str) -> Iterator[Caption]:
     else:
         raise ValueError(f"{path.name} is none of {', '.join(KINDS)}.")
     for number, (line, (text, problem)) in enumerate(found, start=1):
+        if not problem and "\0" in text:
+            problem = "a NUL in it"
         if not problem and len(text) > LONGEST:
             problem = f"longer than {LONGEST:,} letters"
         yield Caption(number, "" if problem else text, problem, line)
@@ -105,7 +111,7 @@ def check_fields(path: Path, column: str) -> None:
     Raises:
         ValueError: it is in none of them.
     """
-    count, names = 0, dict[str, None]()
+    count, objects, names = 0, 0, dict[str, None]()
     for line in islice(lines(path, LONGEST_JSON), FIRST):
         count += 1
         try:
@@ -115,11 +121,15 @@ def check_fields(path: Path, column: str) -> None:
         if isinstance(entry, dict):
             if column in entry:
                 return
+            objects += 1
             names |= dict.fromkeys(entry)
     if count:
-        have = f"they have {', '.join(map(repr, names))}" if names else "they are no JSON objects"
-        what = f"first {count:,} lines" if count > 1 else "first line"
-        raise ValueError(f"{path.name} has no column {column!r} in its {what}; {have}.")
+        what, has = "first line", "it has"
+        if count > 1:
+            what, has = f"first {count:,} lines", "they have"
+        have = ", ".join(map(repr, names)) or "no fields"
+        there = f"{has} {have}" if objects else "there is no JSON object"
+        raise ValueError(f"{path.name} has no column {column!r} in its {what}; {there}.")
 
 
 def field_of(line: bytes | None, column: str) -> tuple[str, str]:

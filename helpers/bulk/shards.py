@@ -1,7 +1,8 @@
 """Shards of embeddings on the disk: each is there whole, or not at all.
 
 The layout is that of clip-retrieval (``text_emb/text_emb_0.npy``, ``metadata/metadata_0.parquet``),
-so that its index, autofaiss and embedding-reader read the folder. Beside the captions the metadata
+so that its index, autofaiss and embedding-reader read the folder. They take shards in the order of
+their names as text: 0, 1, 10, 11, 2, vectors and metadata alike. Beside the captions the metadata
 holds the number of each one's line, because bad lines have no row. What is to be known of the
 whole, and of the captions that were left out, is in ``manifest.json``.
 """
@@ -39,8 +40,6 @@ class Shards:
         """
         for name in (VECTORS, METADATA):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
-            for part in (self.folder / name).glob("*.part*"):  # of a process that was killed
-                part.unlink()
         manifest = self.folder / MANIFEST
         filled = any(self.folder.glob(f"{VECTORS}/*"))
         if manifest.exists():
@@ -50,11 +49,10 @@ class Shards:
                 raise ValueError(
                     f"{manifest} is damaged; delete {self.folder} to begin anew."
                 ) from None
-            other = [key for key in self.job | was if self.job.get(key) != was.get(key)]
+            other = changes(was, self.job)
             if other and filled:
-                changes = "; ".join(change(k, was.get(k), self.job.get(k)) for k in other)
                 raise ValueError(
-                    f"{self.folder} holds the shards of another job: {changes}. To go on, run it "
+                    f"{self.folder} holds the shards of another job: {other}. To go on, run it "
                     "as it was; else name another folder, or delete this one to begin anew."
                 )
             if other:  # nothing was embedded, so there is nothing to mix up
@@ -122,7 +120,7 @@ class Shards:
         return about.num_rows, int(told[b"cut"]), int(told[b"blank"]), bad
 
     def close(self, shards: int) -> dict[str, Any]:
-        """Count what is there and write it into the manifest.
+        """Count what is there, write it into the manifest, and sweep up after killed processes.
 
         Raises:
             ValueError: a shard is missing; or none has a row, and they are deleted.
@@ -144,6 +142,8 @@ class Shards:
                 f"Nothing to embed: all {bad:,} lines are bad, the first is "
                 f"{where(*shown[0][:2])}: {shown[0][2]}."
             )
+        for part in self.folder.glob("*/*.part*"):
+            part.unlink(missing_ok=True)
         counts = {"shards": shards, "rows": rows, "cut": cut, "blank": blank, "bad": bad}
         told = [(where(number, line), problem) for number, line, problem in shown]
         self.write_manifest(counts | {"first_bad": told})
@@ -155,8 +155,14 @@ class Shards:
         whole(self.folder / MANIFEST, lambda file: file.write(text.encode()))
 
 
+def changes(was: dict[str, Any], now: dict[str, Any]) -> str:
+    """What differs between two jobs, in words; "" where nothing does."""
+    other = [key for key in now | was if now.get(key) != was.get(key)]
+    return "; ".join(change(key, was.get(key), now.get(key)) for key in other)
+
+
 def change(key: str, was: Any, now: Any) -> str:
-    """What differs between two jobs, in words."""
+    """The same for one of their keys."""
     if key in HASHED:
         return f"{HASHED[key]} changed since"
     if isinstance(was, dict) and isinstance(now, dict):

@@ -8,7 +8,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
+from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
+from math import isnan
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -37,6 +40,7 @@ def machine() -> dict[str, Any]:
         "cpu": cpu,
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
+        "date": datetime.now(UTC).date().isoformat(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "system": platform.system(),
         "python": platform.python_version(),
@@ -87,10 +91,12 @@ def encode(folder: Path, texts: list[str], repeats: int, device: str) -> dict[st
             spent, vectors = timed(lambda run=run: run(texts), device)
             seconds[name].append(spent)
             usual = vectors.float() if name == USUAL and usual is None else usual
-            difference[name] = float((vectors.float() - usual).abs().max())
+            far = float((vectors.float() - usual).abs().max())
+            difference[name] = worse(far, difference.get(name, 0.0))
     work = products(folder, texts, device)
     return {
         "prompts": len(texts),
+        "digest": sha256("\n".join(texts).encode()).hexdigest(),
         **{key: work[key] for key in ("tokens", "nodes")},
         "seconds": seconds,
         "difference": difference,
@@ -100,6 +106,11 @@ def encode(folder: Path, texts: list[str], repeats: int, device: str) -> dict[st
         "parts": parts_of_tree(folder, texts, repeats, device),
         "half": device == "cuda",
     }
+
+
+def worse(one: float, other: float) -> float:
+    """The larger difference; NaN is the worst."""
+    return one if isnan(one) or one > other else other
 
 
 def products(folder: Path, texts: list[str], device: str) -> dict[str, float]:
@@ -124,7 +135,7 @@ def products(folder: Path, texts: list[str], device: str) -> dict[str, float]:
 
 
 def parts_of_tree(folder: Path, texts: list[str], repeats: int, device: str) -> dict[str, float]:
-    """Median seconds of the tree from ids that lie on the device, and of its layers alone."""
+    """Median seconds of the tree from ids that lie on the device, and of its layers with masks."""
     clip = load_clip(folder, device=device)
     ids = tokenize(clip, texts)["input_ids"].to(device)
     length = (ids == clip.eos_token_id).int().argmax(-1) + 1

@@ -30,6 +30,7 @@ from .prompts import ROOT, captions
 ALONE = [sys.executable, "-m"]
 TWO = [*ALONE, "accelerate.commands.launch", "--num_processes", "2", "--cpu", "-m"]
 KILLS = 3
+THREADS = os.environ.get("OMP_NUM_THREADS") or "1"  # of each process, for the products
 
 
 def million(folder: Path, n: int, shard: int, pause: float = 5) -> dict[str, Any]:
@@ -58,7 +59,7 @@ def million(folder: Path, n: int, shard: int, pause: float = 5) -> dict[str, Any
         "shards": shards,
         "seconds": seconds,
         "two_seconds": two_seconds,
-        "threads": os.environ.get("OMP_NUM_THREADS", "all"),
+        "threads": THREADS,
         "few_bytes": few_bytes,
         "tenth_bytes": tenth_bytes,
         "all_bytes": max(all_bytes, again_bytes),
@@ -87,9 +88,8 @@ class Run:
         self.vectors, self.log = out / "text_emb", out.with_suffix(".log")
         with self.log.open("a") as log:
             command = [*how, "helpers.bulk", str(path), str(out), "--shard", str(shard)]
-            self.process = subprocess.Popen(
-                command, cwd=ROOT, stdout=log, stderr=log, start_new_session=True
-            )
+            said = {"stdout": log, "stderr": log, "env": os.environ | {"OMP_NUM_THREADS": THREADS}}
+            self.process = subprocess.Popen(command, cwd=ROOT, start_new_session=True, **said)
         self.started = time.perf_counter()
         self.of = -(-sum(1 for _ in path.open("rb")) // shard)
 

@@ -7,56 +7,80 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from .measure import TOLERANCE
+from .measure import TOLERANCE, worse
 from .models import ABOUT
 from .ways import TREE, USUAL
 
+TITLE, ON_GPU = "### ", " · GPU"
+NO_GPU = ("On a GPU", "Not measured: no table here is of a machine with a CUDA device.")
 BEGIN, END = "<!-- tables: make bench writes them -->", "<!-- end of the tables -->"
 MINE = {TREE, "embed"}
 TWO_ARE_SLOWER = (
-    "Two processes were slower than one here: each reads the whole file, and on a small model, "
-    "with two cores that share the memory, little is left to divide. They are for several GPUs "
-    "or machines."
+    "Two processes were slower than one here; why was not measured. They are for several GPUs or "
+    "machines."
 )
 
 
 def store(
     build: Path, part: str, machine: dict[str, Any], figures: dict[str, Any], add: bool = False
 ) -> None:
-    """Keep the result of a part, or add its repeats to those of the same prompts."""
+    """Keep the result of a part, or add its repeats to those of the same prompts and versions.
+
+    Raises:
+        SystemExit: those that are there are of others.
+    """
     build.mkdir(parents=True, exist_ok=True)
     path = build / f"{part.replace(':', '-')}.json"
     if add and path.exists():
         before = json.loads(path.read_text(encoding="utf-8"))
-        if before["figures"]["prompts"] == figures["prompts"]:
-            for name, times in before["figures"]["seconds"].items():
-                figures["seconds"][name] = times + figures["seconds"].get(name, [])
-            machine["load"] = max(machine["load"] or 0, before["machine"]["load"] or 0)
+        was = before["figures"]
+        same = all(
+            before["machine"][of] == machine[of] for of in ("cpu", "gpu", "threads", "versions")
+        )
+        ways = was["seconds"].keys() == figures["seconds"].keys()
+        if not (same and ways and was["digest"] == figures["digest"]):
+            raise SystemExit(
+                f"{path} is of other prompts, versions or ways, or of another machine: leave out "
+                "--add, or name another --build."
+            )
+        for name, times in was["seconds"].items():
+            far = figures["difference"][name]
+            figures["seconds"][name] = times + figures["seconds"][name]
+            figures["difference"][name] = worse(was["difference"][name], far)
+        machine["load"] = max(machine["load"] or 0, before["machine"]["load"] or 0)
     text = json.dumps({"part": part, "machine": machine, "figures": figures}, indent=1)
     path.write_text(text, encoding="utf-8")
 
 
 def write(build: Path, page: Path) -> None:
-    """Put the tables of all parts that have a result between the two marks of a page."""
+    """Put the tables of all parts that have a result between the two marks of a page.
+
+    They take the place of those of the same title; the other tables of the page stay.
+    """
     results = [
         json.loads(path.read_text(encoding="utf-8")) for path in sorted(build.glob("*.json"))
     ]
     before, _, rest = page.read_text(encoding="utf-8").partition(BEGIN)
-    _, mark, after = rest.partition(END)
+    there, mark, after = rest.partition(END)
     if not mark:
         raise SystemExit(f"{page} has no line {BEGIN!r} with {END!r} after it.")
-    page.write_text(f"{before}{BEGIN}\n\n{tables(results)}\n{END}{after}", encoding="utf-8")
+    kept = {part.split("\n")[0]: part for part in there.strip().split(TITLE)[1:]}
+    kept = {title: TITLE + part.strip() for title, part in kept.items() if title != NO_GPU[0]}
+    found = kept | tables(results)
+    if not any(title.endswith(ON_GPU) for title in found):
+        found[NO_GPU[0]] = TITLE + "\n\n".join(NO_GPU)
+    text = "\n\n".join(found.values())
+    page.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}", encoding="utf-8")
 
 
-def tables(results: list[dict[str, Any]]) -> str:
-    """All of them, in Markdown."""
-    found = []
+def tables(results: list[dict[str, Any]]) -> dict[str, str]:
+    """All of them in Markdown, by their titles."""
+    found = {}
     for result in results:
-        kind = result["part"].split(":")[0]
-        found += [*TABLES[kind](result), "", measured_on(result["machine"]), ""]
-    if not any(result["part"].endswith(":cuda") for result in results):
-        found += ["### On a GPU", "", "Skipped: the machine has no CUDA device.", ""]
-    return "\n".join(found)
+        lines = TABLES[result["part"].split(":")[0]](result)
+        title = lines[0].removeprefix(TITLE)
+        found[title] = "\n".join([*lines, "", measured_on(result["machine"])])
+    return found
 
 
 def measured_on(machine: dict[str, Any]) -> str:
@@ -64,6 +88,7 @@ def measured_on(machine: dict[str, Any]) -> str:
     versions = ", ".join(f"{k} {v}" for k, v in machine["versions"].items() if v)
     device = f"{machine['cpu']}, {machine['cores']} cores, {threads(machine['threads'])}"
     device = f"{machine['gpu']}; {device}" if machine["gpu"] else device
+    device = f"{machine['date']}: {device}"
     load = "" if machine["load"] is None else f"; load {machine['load']:.1f} before"
     return f"<sub>{device}; {machine['system']}, Python {machine['python']}; {versions}{load}</sub>"
 
@@ -88,7 +113,7 @@ def encode(result: dict[str, Any]) -> list[str]:
     best = min((name for name in seconds if name not in MINE), key=lambda x: median(seconds[x]))
     against = [b / t for b, t in zip(seconds[best], seconds[TREE], strict=True)]
     lines = [
-        f"### {file} · {model}" + (" · GPU" if device == "cuda" else ""),
+        f"### {file} · {model}" + (ON_GPU if device == "cuda" else ""),
         "",
         f"{ABOUT[model][0].upper()}{ABOUT[model][1:]}. {figures['prompts']:,} prompts "
         f"of {figures['tokens']:.1f} tokens; the tree has {figures['nodes']:.1f} nodes a prompt.",
@@ -100,7 +125,7 @@ def encode(result: dict[str, Any]) -> list[str]:
         ratios = [u / t for u, t in zip(usual, times, strict=True)]
         differs = figures["difference"][name]
         told = f"{differs:.0e}" + (
-            " (not equal)" if differs > TOLERANCE and not figures["half"] else ""
+            " (not equal)" if not (differs <= TOLERANCE or figures["half"]) else ""
         )
         bold = "**" if name == TREE else ""
         rate = f"{figures['prompts'] / median(times):,.0f}"
@@ -126,7 +151,10 @@ def parts(figures: dict[str, Any]) -> str:
         return ""
     work = figures["products"][TREE] / figures["matrix_rate"]
     ids, layers = (work / figures["parts"][name] for name in ("from ids", "layers"))
-    return f" From ids, without tokenizing: {ids:.0%}; the layers alone, trees built: {layers:.0%}."
+    return (
+        f" From ids, without tokenizing: {ids:.0%}; "
+        f"the layers with their masks, trees built: {layers:.0%}."
+    )
 
 
 def tokenize(result: dict[str, Any]) -> list[str]:
