@@ -110,7 +110,8 @@ EXERCISES = [
             "These are the rows if the prompts stay in the order in which they came.": (
                 lambda clip: computed(LENGTHS)
             ),
-            "That is one batch of them all. The shorter half has a longest of its own.": (
+            "That is one batch of them all, or the number in the picture, whose prompts have other "
+            "lengths. The shorter half has a longest of its own.": (
                 lambda clip: computed(LENGTHS, len(LENGTHS))
             ),
             "These are the tokens of the text. Within a batch, there still is padding.": (
@@ -236,8 +237,8 @@ answer = found""",
         id="9.5",
         asks="one whole number",
         right=lambda clip: tokens_of(set(ids_of(clip))),
-        why="All that such an encoder can share is a prompt that comes twice. Equal lengths, or a "
-        "mask on the padding, still save the padding.",
+        why="All that such an encoder can share is a prompt that comes twice. Equal lengths still "
+        "save the padding. (A mask only keeps it from being read: it is computed all the same.)",
         mistakes={
             "These are the nodes of the tree. A row that looks ahead cannot be shared.": (
                 lambda clip: nodes(ids_of(clip))
