@@ -517,7 +517,8 @@ def test_not_our_pipeline(clip) -> None:
 def test_bfloat16(painted) -> None:
     pipe = load_pipeline(load_clip("emoji", device="cpu", dtype="bfloat16"))
     assert pipe.unet.dtype == pipe.vae.dtype == torch.bfloat16
-    assert np.abs(pixels(paint(pipe, PROMPTS)) - painted).mean() < 25
+    one = pixels(paint(pipe, PROMPTS[:1]))  # a CPU takes its time for such numbers
+    assert np.abs(one - painted[:1]).mean() < 25
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine")
