@@ -107,7 +107,7 @@ def test_what_differs_is_said(build: Path) -> None:
 def test_the_layers_are_a_part_of_the_tree(build: Path) -> None:
     texts = [f"a {word}" for word in ["cat", "dog", "fox", "frog", "rose"]]
     found = measure.parts_of_tree(folder_of("tiny", build), texts * 40, 3, "cpu")
-    assert 0 < found["layers"] < 1.2 * found["from ids"]  # medians of different runs
+    assert 0 < found["layers"] < found["from ids"]
 
 
 def test_a_way_that_is_wrong_is_seen(build: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,8 +145,7 @@ def test_unknown_parts_are_told(capsys: pytest.CaptureFixture[str]) -> None:
     assert "there is no part 'encoding'" in capsys.readouterr().err
 
 
-def test_a_small_million(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+def test_a_small_million(tmp_path: Path) -> None:
     found = million.million(tmp_path / "million", 60, 6, pause=0)
     assert found["complete"]
     assert found["killed_same"]
@@ -197,8 +196,11 @@ def test_the_page_has_the_tables() -> None:
             assert "times as fast as the best of the others" in table
             assert "(not equal)" not in table
             assert re.search(r"<sub>.+ cores, .+torch [\d.]+.+</sub>", table)
-    for title in ("Tokenizing", "Starting", "Memory", "A million captions", "On a GPU"):
+    for title in ("Tokenizing", "Starting", "Memory", "A million captions", "Notebooks"):
         assert f"### {title}" in inside
+    assert (f"### {report.NO_GPU[0]}\n" in inside) != (f"{report.ON_GPU}\n" in inside)
+    tables = inside.count("\n### ") - inside.count(f"### {report.NO_GPU[0]}\n")
+    assert len(re.findall(r"<sub>20\d\d-\d\d-\d\d: .+ cores", inside)) == tables
 
 
 def test_help_tells_it() -> None:

@@ -13,6 +13,7 @@ import time
 from functools import partial
 from pathlib import Path
 
+import accelerate
 import numpy as np
 import pyarrow
 import pytest
@@ -325,8 +326,37 @@ def test_a_full_disk_is_told(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(np, "save", save)
     path = written(tmp_path, ".txt", TEXTS)
     monkeypatch.setattr(sys, "argv", ["bulk", str(path), str(tmp_path / "out")])
-    with pytest.raises(SystemExit, match="1280000 requested .*; is the disk full?"):
+    with pytest.raises(SystemExit, match=r"text_emb_0.npy is not whole \(1280000 .*: is the disk"):
         bulk.main()
+    assert not any((tmp_path / "out/text_emb").iterdir())
+
+
+def test_what_a_killed_process_left_is_swept_up_and_nothing_else(tmp_path: Path) -> None:
+    path, out = written(tmp_path, ".txt", TEXTS), tmp_path / "out"
+    left = [out / "text_emb/text_emb_0.npy.part1", out / "manifest.json.part1"]
+    others = [out / "text_emb/mine.part1", out / "images/film.part1"]
+    for file in [*left, *others]:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(b"half")
+    with pytest.raises(ValueError, match="Nothing to embed"):
+        run(bad_csv(tmp_path), out)
+    assert not any(file.exists() for file in left)
+    left[0].write_bytes(b"half")
+    run(path, out, "--shard", 2)  # another job, which does not mind it
+    assert not left[0].exists()
+    assert all(file.exists() for file in others)
+
+
+def test_several_processes_that_do_not_fit_are_told(tmp_path: Path, monkeypatch) -> None:
+    path = written(tmp_path, ".txt", TEXTS)
+    monkeypatch.setattr(
+        accelerate.utils, "gather_object", lambda jobs: [*jobs, jobs[0] | {"captions": "x"}]
+    )
+    with pytest.raises(ValueError, match="0 and 1 have not the same job; different are captions"):
+        run(path, tmp_path / "out")
+    monkeypatch.setenv("WORLD_SIZE", "3")  # and nothing else of what a launcher sets
+    with pytest.raises(ValueError, match="WORLD_SIZE is 3, and accelerate sees 1 of them"):
+        run(path, tmp_path / "out")
 
 
 @pytest.mark.parametrize("changed", ["config.json", "merges.txt", "model.safetensors"])
@@ -394,10 +424,11 @@ def test_a_shard_that_is_missing_at_the_end_is_told(tmp_path: Path) -> None:
 
 
 def test_out_of_memory_halves_the_tree(clip, tmp_path: Path, monkeypatch, capsys) -> None:
-    monkeypatch.setitem(helpers.tree.NODES, "cpu", 600)
+    monkeypatch.setitem(helpers.tree.NODES, "cpu", 1200)
     usual = helpers.tree.run
     on_a_cpu = "DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"
-    errors = iter([torch.OutOfMemoryError(), RuntimeError(on_a_cpu)])
+    on_mps = "MPS backend out of memory (MPS allocated: 9 GB)"
+    errors = iter([torch.OutOfMemoryError(), RuntimeError(on_a_cpu), RuntimeError(on_mps)])
 
     def small(inner, some):
         if helpers.tree.NODES["cpu"] > 150:
@@ -406,7 +437,11 @@ def test_out_of_memory_halves_the_tree(clip, tmp_path: Path, monkeypatch, capsys
 
     monkeypatch.setattr(helpers.tree, "run", small)
     run(written(tmp_path, ".txt", TEXTS), tmp_path / "out", "--dtype", "float32")
-    assert re.findall(r"(\d+) nodes at once from now on", capsys.readouterr().err) == ["300", "150"]
+    assert re.findall(r"(\d+) nodes at once from now on", capsys.readouterr().err) == [
+        "600",
+        "300",
+        "150",
+    ]
     found = np.load(tmp_path / "out/text_emb/text_emb_0.npy")
     assert np.allclose(found, embed(clip, TEXTS).text_embeds.numpy(), atol=1e-5)
     monkeypatch.setitem(helpers.tree.NODES, "cpu", 100)
@@ -426,7 +461,7 @@ def test_out_of_memory_halves_the_tree(clip, tmp_path: Path, monkeypatch, capsys
 def command(*arguments: object, launch: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
     told = [sys.executable, "-m", *launch, *(("-m",) if launch else ()), "helpers.bulk"]
     path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-    env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path}
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path, "CUDA_VISIBLE_DEVICES": ""}
     return subprocess.run(
         [*told, *map(str, arguments)], capture_output=True, text=True, env=env, check=False
     )
@@ -489,8 +524,10 @@ def test_what_goes_wrong_is_told_in_a_sentence(tmp_path: Path, sd1_folder: Path)
 def test_one_process_and_two_write_the_same_bytes(tmp_path: Path) -> None:
     path = written(tmp_path, ".txt", [f"{text} {i}" for i in range(20) for text in TEXTS])
     assert command(path, tmp_path / "one", "--shard", 13).returncode == 0
-    two = ("accelerate.commands.launch", "--num_processes", "2", "--cpu")
+    two = ("accelerate.commands.launch", "--multi_gpu", "--num_processes=2", "--num_machines=1")
+    two += ("--mixed_precision=no", "--dynamo_backend=no")
     ended = command(path, tmp_path / "two", "--shard", 13, launch=two)
     assert ended.returncode == 0, ended.stderr
+    assert " by 2 processes\n" in ended.stdout
     assert len(list((tmp_path / "two/text_emb").iterdir())) == 10
     assert bytes_of(tmp_path / "one") == bytes_of(tmp_path / "two")

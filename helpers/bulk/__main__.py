@@ -2,7 +2,7 @@
 
 python -m helpers.bulk captions.txt out/
 python -m helpers.bulk captions.parquet out/ --column caption --output projected --checkpoint clip-l
-accelerate launch --num_processes 2 -m helpers.bulk captions.txt out/
+accelerate launch --multi_gpu --num_processes 2 -m helpers.bulk captions.txt out/  # CPUs, too
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from .. import CheckpointError, embed, load_clip, tokenize
 from ..checkpoints import find_folder
 from ..folders import layout
 from .captions import Caption, captions, where
-from .shards import Bad, Shards, changes
+from .shards import Bad, Shards
 
 SETTINGS = ("output", "dtype", "normalize", "column", "shard")
 WRITES = """\
@@ -38,6 +38,7 @@ A bad line has no row: not UTF-8, over 100,000 letters, with a NUL; in JSON line
 no text in that column; in CSV another number of cells than the header, or a line break in the
 caption. A blank caption is the empty prompt. To go on after a stop, give the same command again.
 """
+OUT_OF_MEMORY = "DefaultCPUAllocator", "MPS backend out of memory"  # what other devices say
 OF_A_CLIP = {".safetensors", ".json", ".txt"}  # weights, configuration, vocabulary and merges
 
 
@@ -67,7 +68,7 @@ def command_line() -> argparse.ArgumentParser:
         "--dtype",
         choices=["float16", "float32"],
         default="float16",
-        help=f"of what is stored; a GPU computes in float16, a CPU in float32 {default}",
+        help=f"of what is stored; CUDA computes in float16, all else in float32 {default}",
     )
     add("--normalize", action="store_true", help="to length 1, for an index (default: as they are)")
     add("--column", default="caption", help=f"where the caption is, in all but .txt {default}")
@@ -94,13 +95,11 @@ def main() -> None:
     except (CheckpointError, ImportError, ValueError) as error:
         raise SystemExit(str(error)) from None
     except OSError as error:
-        what = error.strerror or f"{error}; is the disk full?"  # numpy says no more than how much
-        raise SystemExit(f"{error.filename or arguments.out}: {what}.") from None
+        raise SystemExit(f"{error.filename or arguments.out}: {error.strerror}.") from None
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Every process reads the whole file and embeds the shards that are its own."""
-    from accelerate import PartialState
     from accelerate.utils import gather_object
     from tqdm.auto import tqdm
 
@@ -110,15 +109,18 @@ def run(arguments: argparse.Namespace) -> None:
         raise ValueError(f"{arguments.captions} is not a file.")
     if next(captions(arguments.captions, arguments.column), None) is None:  # or a wrong column
         raise ValueError(f"{arguments.captions} is empty: there is no caption in it.")
-    here = PartialState(timeout=timedelta(days=7))  # who is done first waits for the others
+    here = state()
     clip = load_clip(arguments.checkpoint, device=here.device)
     if arguments.output == "projected" and clip.text_projection is None:
         raise ValueError(f"{clip.name} has no projection; pass --output pooled.")
-    before = changed(arguments.captions)
+    before = stamp(arguments.captions)
     shards = Shards(arguments.out, job(arguments, clip.name, f"{clip.dtype}, {here.device.type}"))
-    for other in gather_object([shards.job]):
-        if differ := changes(other, shards.job):
-            raise ValueError(f"The processes have not the same job: {differ}.")
+    for number, other in enumerate(gather_object([shards.job])):
+        if differ := [key for key in other if other[key] != shards.job[key]]:
+            raise ValueError(
+                f"Processes {here.process_index} and {number} have not the same job; different are "
+                f"{', '.join(differ)}."
+            )
     if here.is_main_process:
         shards.open()
     there = shards.there()
@@ -142,7 +144,7 @@ def run(arguments: argparse.Namespace) -> None:
                 if number % here.num_processes == here.process_index:
                     write(shards, number, lines, clip, arguments)
             bar.update(len(lines))
-    if changed(arguments.captions) != before:
+    if stamp(arguments.captions) != before:
         raise ValueError(
             f"{arguments.captions} was changed while it was read: delete {arguments.out} and begin "
             "anew."
@@ -151,10 +153,40 @@ def run(arguments: argparse.Namespace) -> None:
     if here.is_main_process:
         counts = shards.close(number + 1)
         rate = fresh / (time.perf_counter() - began)
-        tell(counts, arguments.out, clip.max_length, len(there & {*range(number + 1)}), rate)
+        tell(
+            counts,
+            arguments.out,
+            clip.max_length,
+            len(there & {*range(number + 1)}),
+            rate,
+            here.num_processes,
+        )
 
 
-def tell(whole: dict[str, Any], out: Path, longest: int, there: int, rate: float) -> None:
+def state() -> Any:
+    """Accelerate's, of this process among all.
+
+    Raises:
+        ValueError: several were started, and accelerate takes this one for the only one.
+    """
+    import torch
+    from accelerate import PartialState
+
+    started = int(os.environ.get("WORLD_SIZE", 1))
+    # where there is no GPU, some versions of accelerate have to be told so to see the others
+    on_cpu = started > 1 and not torch.cuda.is_available()
+    here = PartialState(cpu=on_cpu, timeout=timedelta(days=1))  # for who is done first, and waits
+    if here.num_processes != started:
+        raise ValueError(
+            f"WORLD_SIZE is {started}, and accelerate sees {here.num_processes} of them: start it "
+            "with 'accelerate launch --multi_gpu' or with torchrun."
+        )
+    return here
+
+
+def tell(
+    whole: dict[str, Any], out: Path, longest: int, there: int, rate: float, processes: int
+) -> None:
     """The closing lines."""
     shards, cut, blank, bad = (whole[key] for key in ("shards", "cut", "blank", "bad"))
     print(f"{many(whole['rows'], 'caption')} in {many(shards, 'shard')} in {out}", end="")
@@ -162,7 +194,9 @@ def tell(whole: dict[str, Any], out: Path, longest: int, there: int, rate: float
         print("; finished already, nothing was left to do")
     else:
         print(
-            f"; {rate:,.0f} captions/s" + f"; {there} of {shards} shards were there" * (there > 0)
+            f"; {rate:,.0f} captions/s"
+            + f" by {processes} processes" * (processes > 1)
+            + f"; {there} of {shards} shards were there" * (there > 0)
         )
     if cut:
         print(f"{many(cut, 'caption was', 'captions were')} cut to {longest} tokens")
@@ -237,8 +271,8 @@ def fitting(clip: Any, tokens: Any) -> Any:
         try:
             return embed(clip, tokens, rows=False)
         except RuntimeError as error:
-            of_a_cpu = "can't allocate memory" in str(error)  # there it has no class of its own
-            if not isinstance(error, torch.OutOfMemoryError) and not of_a_cpu:
+            full = isinstance(error, torch.OutOfMemoryError)  # that is CUDA's
+            if not full and not any(said in str(error) for said in OUT_OF_MEMORY):
                 raise
             if tree.NODES[kind] <= clip.max_length:
                 raise ValueError(f"{clip.device} has too little memory for one prompt.") from None
@@ -265,8 +299,8 @@ def cut_prompts() -> Iterator[list[logging.LogRecord]]:
         log.removeFilter(keep)
 
 
-def changed(path: Path) -> tuple[int, int]:
-    """When, and how large it is since."""
+def stamp(path: Path) -> tuple[int, int]:
+    """When it was last written, and how large it is."""
     found = path.stat()
     return found.st_mtime_ns, found.st_size
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,7 @@ class Shards:
         for name in (VECTORS, METADATA):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
         manifest = self.folder / MANIFEST
-        filled = any(self.folder.glob(f"{VECTORS}/*"))
+        filled = any(self.folder.glob(f"{VECTORS}/*.npy"))
         if manifest.exists():
             try:
                 was = dict(json.loads(manifest.read_text(encoding="utf-8"))["job"])
@@ -135,6 +136,10 @@ class Shards:
             rows, cut, blank = rows + more, cut + more_cut, blank + more_blank
             bad += len(bad_lines)
             shown += bad_lines[: max(0, 100 - len(shown))]
+        for name in (f"{VECTORS}/{VECTORS}_*", f"{METADATA}/{METADATA}_*", MANIFEST):
+            for part in self.folder.glob(f"{name}.part*"):
+                with suppress(OSError):  # another process has it open
+                    part.unlink()
         if not rows:
             for path in (self.folder / MANIFEST, *sum(map(self.paths, range(shards)), ())):
                 path.unlink()
@@ -142,8 +147,6 @@ class Shards:
                 f"Nothing to embed: all {bad:,} lines are bad, the first is "
                 f"{where(*shown[0][:2])}: {shown[0][2]}."
             )
-        for part in self.folder.glob("*/*.part*"):
-            part.unlink(missing_ok=True)
         counts = {"shards": shards, "rows": rows, "cut": cut, "blank": blank, "bad": bad}
         told = [(where(number, line), problem) for number, line, problem in shown]
         self.write_manifest(counts | {"first_bad": told})
@@ -172,10 +175,21 @@ def change(key: str, was: Any, now: Any) -> str:
 
 
 def whole(path: Path, write: Callable[[Any], object]) -> None:
-    """Write a file under another name, and rename it when it lies on the disk."""
+    """Write a file under another name, and rename it when it lies on the disk.
+
+    Raises:
+        ValueError: there was no room for all of it.
+    """
     part = path.with_name(f"{path.name}.part{os.getpid()}")
-    with part.open("wb") as file:
-        write(file)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
+    try:
+        with part.open("wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except OSError as error:
+        if error.strerror is None:  # numpy's says how much was written, and no more
+            raise ValueError(f"{path} is not whole ({error}): is the disk full?") from None
+        raise
+    finally:
+        part.unlink(missing_ok=True)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from functools import partial
 from pathlib import Path
 
 if __name__ == "__main__":  # before torch and transformers are imported, and not for a test
@@ -69,7 +70,9 @@ def main(told: list[str] | None = None) -> None:
         }
         if part != "table":
             machine = measure.machine()
-            report.store(asked.build, part, machine, figures[part]())
+            found = figures[part]()
+            machine["threads"] = found.get("threads", machine["threads"])  # of its own processes
+            report.store(asked.build, part, machine, found)
     report.write(asked.build, asked.page)
 
 
@@ -87,8 +90,11 @@ def encode(asked: argparse.Namespace) -> None:
         for file, texts in texts_of(asked, PROMPTS[model]).items():
             for device in ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]:
                 machine = measure.machine()
-                figures = measure.encode(folder, texts, asked.repeats, device)
                 part = f"encode:{model}:{file}:{device}"
+                more = (
+                    {"fits": partial(report.fits, asked.build, part, machine)} if asked.add else {}
+                )
+                figures = measure.encode(folder, texts, asked.repeats, device, **more)
                 report.store(asked.build, part, machine, figures, add=asked.add)
 
 

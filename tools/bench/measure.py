@@ -75,10 +75,20 @@ def timed(run: Callable[[], Any], device: str = "cpu") -> tuple[float, Any]:
     return time.perf_counter() - started, found
 
 
-def encode(folder: Path, texts: list[str], repeats: int, device: str) -> dict[str, Any]:
-    """Every way on the same texts. They are cleaned before, so that all read the same ids."""
+def encode(
+    folder: Path,
+    texts: list[str],
+    repeats: int,
+    device: str,
+    fits: Callable[[str, set[str]], None] = lambda digest, ways: None,
+) -> dict[str, Any]:
+    """Every way on the same texts. They are cleaned before, so that all read the same ids.
+
+    ``fits`` is told the prompts' digest and the ways before anything is measured.
+    """
     texts = [clean(text) for text in texts]
     found, skipped = ways(folder, device)
+    fits(digest(texts), {*found})
     seconds: dict[str, list[float]] = {name: [] for name in found}
     difference: dict[str, float] = {}
     rates = []
@@ -96,7 +106,7 @@ def encode(folder: Path, texts: list[str], repeats: int, device: str) -> dict[st
     work = products(folder, texts, device)
     return {
         "prompts": len(texts),
-        "digest": sha256("\n".join(texts).encode()).hexdigest(),
+        "digest": digest(texts),
         **{key: work[key] for key in ("tokens", "nodes")},
         "seconds": seconds,
         "difference": difference,
@@ -106,6 +116,11 @@ def encode(folder: Path, texts: list[str], repeats: int, device: str) -> dict[st
         "parts": parts_of_tree(folder, texts, repeats, device),
         "half": device == "cuda",
     }
+
+
+def digest(texts: list[str]) -> str:
+    """SHA-256 of prompts."""
+    return sha256("\n".join(texts).encode()).hexdigest()
 
 
 def worse(one: float, other: float) -> float:
@@ -152,12 +167,11 @@ def parts_of_tree(folder: Path, texts: list[str], repeats: int, device: str) -> 
         return timed(lambda: tree.pooled_by_tree(clip.inner, ids, length), device)[0]
 
     whole()  # warm
-    seconds = [whole() for _ in range(repeats)]
-    usual = tree.run
+    seconds, usual = [], tree.run
     with patch.object(tree, "run", run):
         for _ in range(repeats):
             inside.append(0.0)
-            whole()
+            seconds.append(whole())
     return {"from ids": median(seconds), "layers": median(inside)}
 
 

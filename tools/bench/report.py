@@ -11,6 +11,7 @@ from .measure import TOLERANCE, worse
 from .models import ABOUT
 from .ways import TREE, USUAL
 
+ALIKE = ("cpu", "gpu", "threads", "versions")
 TITLE, ON_GPU = "### ", " · GPU"
 NO_GPU = ("On a GPU", "Not measured: no table here is of a machine with a CUDA device.")
 BEGIN, END = "<!-- tables: make bench writes them -->", "<!-- end of the tables -->"
@@ -21,28 +22,34 @@ TWO_ARE_SLOWER = (
 )
 
 
+def fits(build: Path, part: str, machine: dict[str, Any], digest: str, ways: set[str]) -> None:
+    """See that repeats can be added to those of a part that are there.
+
+    Raises:
+        SystemExit: those are of other prompts, versions or ways, or of another machine.
+    """
+    path = build / f"{part.replace(':', '-')}.json"
+    if not path.exists():
+        return
+    there = json.loads(path.read_text(encoding="utf-8"))
+    same = all(there["machine"].get(of) == machine[of] for of in ALIKE)
+    figures = there["figures"]
+    if not same or figures.get("digest") != digest or set(figures["seconds"]) != ways:
+        raise SystemExit(
+            f"{path} is of other prompts, versions or ways, or of another machine: leave out "
+            "--add, or name another --build."
+        )
+
+
 def store(
     build: Path, part: str, machine: dict[str, Any], figures: dict[str, Any], add: bool = False
 ) -> None:
-    """Keep the result of a part, or add its repeats to those of the same prompts and versions.
-
-    Raises:
-        SystemExit: those that are there are of others.
-    """
+    """Keep the result of a part, or add its repeats to those that are there (``fits``)."""
     build.mkdir(parents=True, exist_ok=True)
     path = build / f"{part.replace(':', '-')}.json"
     if add and path.exists():
         before = json.loads(path.read_text(encoding="utf-8"))
         was = before["figures"]
-        same = all(
-            before["machine"][of] == machine[of] for of in ("cpu", "gpu", "threads", "versions")
-        )
-        ways = was["seconds"].keys() == figures["seconds"].keys()
-        if not (same and ways and was["digest"] == figures["digest"]):
-            raise SystemExit(
-                f"{path} is of other prompts, versions or ways, or of another machine: leave out "
-                "--add, or name another --build."
-            )
         for name, times in was["seconds"].items():
             far = figures["difference"][name]
             figures["seconds"][name] = times + figures["seconds"][name]
@@ -197,10 +204,10 @@ def million(result: dict[str, Any]) -> list[str]:
     yes = {True: "yes", False: "**no**"}
     rows = {
         "captions, shards": f"{x['captions']:,}, {x['shards']:,}",
-        f"one process ({x['threads']} thread), captions a second": (
+        f"one process ({threads(x['threads'])}), captions a second": (
             f"{x['captions'] / x['seconds']:,.0f}"
         ),
-        f"two of accelerate ({x['threads']} thread each), captions a second": (
+        f"two of accelerate ({threads(x['threads'])} each), captions a second": (
             f"{x['captions'] / x['two_seconds']:,.0f}"
         ),
         "the most memory, with ten thousand captions and with all of them": (

@@ -6,7 +6,7 @@ A set is a requirements file beside this script. Each gets an environment of its
 ``build/matrix/SET``, which is made anew when its requirements change. Results go into the table of
 the README, one row a set; a run that was limited by arguments of pytest leaves the table alone.
 ``--quick`` runs what depends on versions, every notebook and the tests of helpers, and the table
-says so. What it leaves out takes as long again: training, the book, the playground, papers and
+says so. What it leaves out takes twice as long: training, the book, the playground, papers and
 tools, and the notebooks with their solutions, whose other cells run here once already.
 """
 
