@@ -1,10 +1,9 @@
 """Many prompts as one tree: what begins alike is computed once.
 
-A CLIP text encoder is causal: a row depends on no token behind its own. (For an encoder that looks
-both ways, a tree would be wrong.) So nothing behind the first end-of-text token matters, and
-prompts that begin alike share their first rows. Below, each different beginning of three prompts is
-a node. It attends to itself and to its ancestors. The layers run on these 8 nodes, not on 3 x 77
-places; the last one makes keys and values of all, and the rest at the ends alone::
+A CLIP text encoder is causal: a row depends on no token behind its own. So nothing behind the first
+end-of-text token matters, and prompts that begin alike share their first rows. Below, each
+different beginning of three prompts is a node. It attends to itself and its ancestors. The layers
+run on 8 nodes, not on 3 x 77 places; the last one, but for keys and values, on the ends alone::
 
     0 start ── 1 a ─┬─ 2 cat ─┬─ 3 asleep ── 4 end
                     │         └─ 5 end
@@ -26,7 +25,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-NODES = {"cuda": 16_000, "mps": 1000, "cpu": 1000}  # that run at once, about
+NODES = {"cuda": 16_000, "mps": 1000, "cpu": 1000}  # at once, about; twice that of narrow ones
 
 
 class Tree(NamedTuple):
@@ -46,9 +45,10 @@ def pooled_by_tree(inner: nn.Module, input_ids: Tensor, length: Tensor) -> Tenso
     with the first end-of-text. ``inner`` is a text model as ``checks.is_plain_clip`` wants it.
     """
     prompts, back = sort(input_ids, length)
-    budget = NODES.get(prompts.device.type, 1000)
+    width = len(inner.final_layer_norm.weight)
+    budget = NODES.get(prompts.device.type, 1000) * (2 if width < 256 else 1)
     # a tree's attention costs nodes x nodes: at two thirds of the width, about a tenth of all
-    nodes = min(budget, max(77, 2 * len(inner.final_layer_norm.weight) // 3))
+    nodes = min(budget, max(170, 2 * width // 3))
     grown, ends = trees(prompts, nodes), []
     with tqdm(total=len(prompts), desc="embed", unit="prompt", leave=False, delay=2) as bar:
         while side_by_side := list(islice(grown, budget // nodes)):

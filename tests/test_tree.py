@@ -225,7 +225,8 @@ def test_trees_side_by_side(nodes: int, monkeypatch: pytest.MonkeyPatch) -> None
     )
     assert torch.allclose(pooled_by_tree(inner, ids, length), rows, atol=1e-5)
     nodes_at_once = [sum(len(tree.token) for tree in some) for some in ran]
-    assert max(nodes_at_once) <= max(nodes, 11)  # 11: the longest prompt alone, and its end
+    # twice: it is narrow; 11: the longest prompt alone, and its end
+    assert max(nodes_at_once) <= max(2 * nodes, 11)
     assert (len(ran) == 1) == (nodes == 5000)
     assert nodes < 5000 or len({len(tree.token) for tree in ran[0]}) > 1
 

@@ -277,7 +277,7 @@ def fitting(clip: Any, tokens: Any) -> Any:
             if tree.NODES[kind] <= clip.max_length:
                 raise ValueError(f"{clip.device} has too little memory for one prompt.") from None
             tree.NODES[kind] = max(clip.max_length, tree.NODES[kind] // 2)
-            print(f"out of memory: {tree.NODES[kind]} nodes at once from now on", file=sys.stderr)
+            print("out of memory: half as many nodes at once from now on", file=sys.stderr)
 
 
 @contextlib.contextmanager

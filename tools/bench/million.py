@@ -47,12 +47,14 @@ def million(folder: Path, n: int, shard: int, pause: float = 5) -> dict[str, Any
 
     _, few_bytes, _ = Run(few, folder / "few", shard).to_the_end()
     seconds, all_bytes, tenth_bytes = Run(all_of_them, folder / "straight", shard).to_the_end()
+    loads = [psutil.getloadavg()[0]]
     kills, random = [], Random(time.time_ns())
     for moment in sorted(random.uniform(0, 0.9) for _ in range(KILLS)):
         run = Run(all_of_them, folder / "killed", shard)
         kills.append(run.killed(int(moment * shards), random.uniform(0, pause)))
     Run(all_of_them, folder / "killed", shard).to_the_end()
     two_seconds, *_ = Run(all_of_them, folder / "two", shard, TWO).to_the_end()
+    loads.append(psutil.getloadavg()[0])
     if "by 2 processes" not in (folder / "two.log").read_text():
         raise RuntimeError("accelerate did not start two processes.")
 
@@ -63,6 +65,7 @@ def million(folder: Path, n: int, shard: int, pause: float = 5) -> dict[str, Any
         "seconds": seconds,
         "two_seconds": two_seconds,
         "threads": THREADS,
+        "load": max(loads),
         "few_bytes": few_bytes,
         "tenth_bytes": tenth_bytes,
         "all_bytes": all_bytes,

@@ -210,6 +210,7 @@ def million(result: dict[str, Any]) -> list[str]:
         f"two of accelerate ({threads(x['threads'])} each), captions a second": (
             f"{x['captions'] / x['two_seconds']:,.0f}"
         ),
+        "load of the machine at the end of these two, their own included": f"{x['load']:.1f}",
         "the most memory, with ten thousand captions and with all of them": (
             f"{few / 1e6:,.0f} and {most / 1e6:,.0f} MB ({more:+.1%})"
         ),
