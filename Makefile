@@ -8,10 +8,10 @@ NOTEBOOKS := $(sort $(wildcard notebooks/*.ipynb))
 # Threads that wait for work sleep instead of spinning: two notebooks at a time would otherwise take
 # each other's cores.
 export OMP_WAIT_POLICY ?= PASSIVE
-# The classic template is the one that writes the alt text of figures into the page.
-# Two notebooks at a time: one spends much of its time on a single core. No bars: a page keeps
-# every step of them.
+# Two notebooks, or files of tests, at a time: one spends much of its time on a single core.
 JOBS ?= 2
+# The classic template is the one that writes the alt text of figures into the page. No bars: a page
+# keeps every step of them.
 PAGES := printf '%s\n' $(NOTEBOOKS) | TQDM_DISABLE=1 xargs -n 1 -P $(JOBS) \
 	$(BIN)/python -m nbconvert --log-level=INFO --execute --to html --template classic \
 	--ExecutePreprocessor.timeout=1800
@@ -47,7 +47,8 @@ geometries: $(READY) ## the same on random weights in the true shapes of SD 1 an
 	done
 
 test: $(READY) lint ## check the code, the helpers and the stored output of every notebook
-	env -u CLIP_CHECKPOINT $(BIN)/python -m pytest
+	env -u CLIP_CHECKPOINT $(BIN)/python -m pytest --numprocesses=$(JOBS) --dist=loadfile \
+		--no-loadscope-reorder
 
 # SETS="colab" runs one of them; ARGS="tests/test_tokens.py" limits it, and then nothing is written.
 matrix: ## all tests on three sets of versions (two hours; QUICK=1: a third); table in README.md

@@ -1,9 +1,8 @@
 """Many prompts as one tree: what begins alike is computed once.
 
-A CLIP text encoder is causal: a row depends on no token behind its own. So nothing behind the first
-end-of-text token matters, and prompts that begin alike share their first rows. Below, each
-different beginning of three prompts is a node. It attends to itself and its ancestors. The layers
-run on 8 nodes, not on 3 x 77 places; the last one, but for keys and values, on the ends alone::
+A CLIP text encoder is causal: a row depends on no token behind its own. So prompts that begin alike
+share their first rows, and none behind the first end-of-text token counts. Below, each beginning of
+three prompts is a node: 8 of them, not 3 x 77 places. It attends to itself and its ancestors::
 
     0 start ── 1 a ─┬─ 2 cat ─┬─ 3 asleep ── 4 end
                     │         └─ 5 end
@@ -68,7 +67,7 @@ def run(inner: nn.Module, some: list[Tree]) -> Tensor:
     for layer in inner.encoder.layers[:-1]:
         x = through(layer, x, x, mask)
     at = torch.arange(len(some), device=x.device)[:, None], end
-    x = through(inner.encoder.layers[-1], x[at], x, mask[at])
+    x = through(inner.encoder.layers[-1], x[at], x, mask[at])  # of the ends; they read all
     return torch.cat([rows[: len(tree.end)] for rows, tree in zip(x, some, strict=True)])
 
 

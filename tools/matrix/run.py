@@ -42,6 +42,8 @@ LIMITS = [
     "--deselect=tests/test_exercises.py::test_notebooks_with_their_solutions",
     *(f"--ignore=tests/test_{name}.py" for name in LEFT_OUT),
 ]
+# a notebook's cells in one process; no file with few tests, but long ones, at the end
+AT_A_TIME = ("--numprocesses=2", "--dist=loadfile", "--no-loadscope-reorder")
 
 
 def requirements(name: str) -> str:
@@ -139,7 +141,8 @@ def verify(name: str, python: str | None, what: str, arguments: list[str]) -> tu
     settings["TQDM_DISABLE"] = "1"  # Colab's widgets would show bars that no stored output has
     began = time.monotonic()
     limits = LIMITS if what == QUICK else []
-    command = [str(inside), "-m", "pytest", f"--junit-xml={report}", *limits, *arguments]
+    command = [str(inside), "-m", "pytest", f"--junit-xml={report}", *AT_A_TIME]
+    command += [*limits, *arguments]
     ended = subprocess.run(command, cwd=ROOT, env=settings).returncode
     return row(name, inside, what, outcome(ended, report), (time.monotonic() - began) / 60)
 
