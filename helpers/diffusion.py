@@ -79,7 +79,6 @@ def load_pipeline(clip: Clip) -> StableDiffusionPipeline:
 
 def _load(clip: Clip, folder: Path, variant: str | None) -> StableDiffusionPipeline:
     from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
-    from diffusers.models.attention_processor import AttnProcessor
 
     _check_index(clip.name, folder)
     for part in filter(Path.is_dir, folder.iterdir()):
@@ -113,9 +112,6 @@ def _load(clip: Clip, folder: Path, variant: str | None) -> StableDiffusionPipel
         pipe.to(clip.device, clip.dtype)
     for name in PARTS:
         getattr(pipe, name).eval().requires_grad_(False)
-    if clip.device.type == "cpu":
-        # plain matrix products: at the shipped model's size a quarter faster than the fused kernel
-        pipe.unet.set_attn_processor(AttnProcessor())
     # tqdm's delay: a bar appears only if the work takes longer than two seconds. Recent diffusers
     # passes tqdm a disable of its own, which would override this variable of tqdm's.
     silent = os.environ.get("TQDM_DISABLE", "").strip().lower() not in ("", "0", "false")
