@@ -51,7 +51,7 @@ test: $(READY) lint ## check the code, the helpers and the stored output of ever
 		--no-loadscope-reorder
 
 # SETS="colab" runs one of them; ARGS="tests/test_tokens.py" limits it, and then nothing is written.
-matrix: ## all tests on three sets of versions (two hours; QUICK=1: a third); table in README.md
+matrix: ## all tests on three sets of versions (an hour or two; QUICK=1: a third); table in README.md
 	$(PYTHON) tools/matrix/run.py $(SETS) $(if $(QUICK),--quick) $(if $(ARGS),-- $(ARGS))
 
 # PARTS="million notebooks" takes an hour; without PARTS it is what takes minutes.
