@@ -115,11 +115,10 @@ def tokenize(
     length = room if padding == "max_length" else max(map(len, rows))
     # told where and what, whatever somebody has made torch's defaults
     kind: dict[str, Any] = {"dtype": torch.long, "device": "cpu"}
-    input_ids = torch.full((len(rows), length), clip.pad_token_id, **kind)
-    attention_mask = torch.zeros((len(rows), length), **kind)
-    for number, row in enumerate(rows):
-        input_ids[number, : len(row)] = torch.tensor(row, **kind)
-        attention_mask[number, : len(row)] = 1
+    padding_ids = [clip.pad_token_id] * length
+    input_ids = torch.tensor([(row + padding_ids)[:length] for row in rows], **kind)
+    real = torch.tensor([[len(row)] for row in rows], **kind)
+    attention_mask = (torch.arange(length, **kind) < real).long()
     return BatchEncoding({"input_ids": input_ids, "attention_mask": attention_mask})
 
 
