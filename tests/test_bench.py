@@ -196,7 +196,7 @@ def test_the_page_has_the_tables() -> None:
             assert "times as fast as the best of the others" in table
             assert "(not equal)" not in table
             assert re.search(r"<sub>.+ cores, .+torch [\d.]+.+</sub>", table)
-    for title in ("Tokenizing", "Starting", "Memory"):
+    for title in ("Tokenizing", "Starting", "Memory", "A million captions", "Notebooks"):
         assert f"### {title}" in inside
     assert (f"### {report.NO_GPU[0]}\n" in inside) != (f"{report.ON_GPU}\n" in inside)
     tables = inside.count("\n### ") - inside.count(f"### {report.NO_GPU[0]}\n")
