@@ -54,7 +54,7 @@ test: $(READY) lint ## check the code, the helpers and the stored output of ever
 matrix: ## all tests on three sets of versions (an hour or two; QUICK=1: a third); table in README.md
 	$(PYTHON) tools/matrix/run.py $(SETS) $(if $(QUICK),--quick) $(if $(ARGS),-- $(ARGS))
 
-# PARTS="million notebooks" takes an hour; without PARTS it is what takes minutes.
+# PARTS="million notebooks" takes half an hour or more; without PARTS it is what takes minutes.
 BENCH := build/bench-venv
 bench: $(BENCH)/.ready ## measure beside other libraries; tables go to docs/speed.md
 	PYTHONPATH="$(CURDIR)" $(BENCH)/bin/python -m tools.bench $(PARTS)

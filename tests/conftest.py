@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -37,6 +38,10 @@ sys.path.insert(0, str(ROOT))
 settings.register_profile("series", deadline=None, derandomize=True, max_examples=200)
 settings.register_profile("few", settings.get_profile("series"), max_examples=20)  # for mutmut
 settings.load_profile("series")
+
+
+# another process may be writing there while a folder is copied
+COMPILED = shutil.ignore_patterns("__pycache__")
 
 
 @pytest.fixture(scope="session")

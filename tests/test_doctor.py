@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import EMOJI, ROOT
+from conftest import COMPILED, EMOJI, ROOT
 from huggingface_hub import constants
 
 from helpers import CHECKPOINTS, CheckpointError, doctor
@@ -98,7 +98,7 @@ def test_all_is_well(tmp_path: Path) -> None:
 def test_a_broken_copy_is_told_line_by_line(tmp_path: Path) -> None:
     """Wrong hash, old package, stray file, no Hub, a checkpoint that is not there: each by name."""
     clone = tmp_path / "clone"
-    shutil.copytree(ROOT / "helpers", clone / "helpers")
+    shutil.copytree(ROOT / "helpers", clone / "helpers", ignore=COMPILED)
     for name in ("pyproject.toml", "requirements.txt"):
         shutil.copy2(ROOT / name, clone / name)
     (clone / "notebooks").mkdir()

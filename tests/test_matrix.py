@@ -1,6 +1,6 @@
 """``make matrix``: its sets are what they say, and its table says what pytest counted.
 
-To run it takes an hour and gigabytes, so it is run by hand; here pytest is not started.
+To run it takes long and gigabytes, so no set is run here; CI runs a part of one.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from zipfile import ZipFile
 
 import nbformat
 import pytest
-from conftest import EMOJI, ROOT
+from conftest import COMPILED, EMOJI, ROOT
 
 PAPERS = {"LICENSE", "NOTICE", "docs/package.md", "pyproject.toml", ".gitignore"}
 GONE = "helpers/gone.py"  # a module that was deleted between two builds
@@ -52,7 +52,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for other in ("tests", "training", "notebooks"):
         (project / other).mkdir()
         (project / other / "some.py").touch()
-    shutil.copytree(ROOT / "helpers", project / "helpers")
+    shutil.copytree(ROOT / "helpers", project / "helpers", ignore=COMPILED)
     for stale in (GONE, "build/lib/" + GONE, "helpers/__pycache__/gone.cpython-311.pyc"):
         (project / stale).parent.mkdir(parents=True, exist_ok=True)
         (project / stale).write_text("# deleted since", encoding="utf-8")

@@ -205,7 +205,7 @@ def speed(r: dict) -> list[str]:
     times = ", ".join(f"{label} {s:.1f} s" for label, s in r["speed"]["seconds"].items())
     return [
         "",
-        f"Speed where it was measured ({r['speed']['threads']} threads, {r['speed']['device']}): {times}. "
+        f"Speed where and when it was measured ({r['speed']['threads']} threads, {r['speed']['device']}): {times}. "
         f"All files together: {sum(r['bytes'].values()) / 1e6:.1f} MB.",
     ]
 
