@@ -5,11 +5,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 NOTEBOOKS := $(sort $(wildcard notebooks/*.ipynb))
-# Threads that wait for work sleep instead of spinning: two notebooks at a time would otherwise take
-# each other's cores.
-export OMP_WAIT_POLICY ?= PASSIVE
-# Two notebooks, or files of tests, at a time: one spends much of its time on a single core.
+# Two notebooks, or files of tests, at a time: one spends much of its time on a single core. They
+# share the cores: with more threads than cores, those that wait would keep the others from working.
 JOBS ?= 2
+CORES := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
+notebooks geometries test: export OMP_NUM_THREADS ?= \
+	$(shell expr $(CORES) / $(JOBS) \| 1)
 # The classic template is the one that writes the alt text of figures into the page. No bars: a page
 # keeps every step of them.
 PAGES := printf '%s\n' $(NOTEBOOKS) | TQDM_DISABLE=1 xargs -n 1 -P $(JOBS) \

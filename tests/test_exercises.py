@@ -18,6 +18,7 @@ import pytest
 import torch
 from conftest import ROOT
 from notebook_rules import code_cells, numbers
+from quick import few_steps, quick_pipeline
 from random_checkpoint import SD1, SD2, save_clip
 
 import helpers
@@ -430,18 +431,6 @@ def as_before() -> Iterator[None]:
         log.handlers, log.propagate = handlers, propagate
 
 
-def quick_pipeline(clip: Any) -> Any:
-    """The shipped pipeline with a small untrained U-Net: no answer hangs on its pictures."""
-    from diffusers import UNet2DConditionModel
-
-    pipe = helpers.diffusion.load_pipeline(clip)
-    small = {"block_out_channels": (16, 16, 16), "norm_num_groups": 8, "attention_head_dim": 2}
-    torch.manual_seed(0)
-    unet = UNet2DConditionModel.from_config({**pipe.unet.config, **small})
-    pipe.register_modules(unet=unet.eval().requires_grad_(False))
-    return pipe
-
-
 @pytest.mark.usefixtures("as_before")
 @pytest.mark.parametrize("number", NOTEBOOKS)
 def test_notebooks_with_their_solutions(
@@ -449,7 +438,7 @@ def test_notebooks_with_their_solutions(
 ) -> None:
     """Run with every solution put in: all right; of a prediction that is measured, one letter."""
     monkeypatch.setattr(helpers, "load_pipeline", quick_pipeline)
-    monkeypatch.setattr(helpers, "paint", partial(helpers.paint, num_inference_steps=5))
+    monkeypatch.setattr(helpers, "paint", few_steps)
     monkeypatch.chdir(ROOT / "notebooks")
     space: dict[str, Any] = {}
     for cell in code_cells(notebook(number)):

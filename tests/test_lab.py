@@ -1,5 +1,8 @@
 """Each notebook as a reader meets it: opened in JupyterLab, run from its menu, answered by hand.
 
+Notebooks 6 to 8 draw with a small U-Net here. Theirs takes minutes, and nothing that is looked at
+here hangs on what the pictures show; that is compared where the cells are run one by one.
+
 Needs Chromium, Playwright and JupyterLab; skipped, with the reason, where one is absent.
 """
 
@@ -28,6 +31,7 @@ from helpers.exercises.verbs import exercises_of
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 CHECK = re.compile(r'(?m)^check\("([^"]+)", (\w+)')
+MEASURED = re.compile(r'(?m)^check\("[^"]+", \w+(, .+)?\)$')  # with a group, if it is
 # JupyterLab puts a drawing's own name on the page before it puts the drawing there
 UNRESOLVED = re.compile(r"^attachment:|ERR_UNKNOWN_URL_SCHEME")
 LONGEST = 900  # seconds for one notebook; a busy machine takes its time
@@ -36,6 +40,17 @@ SETTINGS = {
     "@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False},
     "@jupyterlab/notebook-extension:tracker": {"windowingMode": "none"},
 }
+# what a kernel runs first, which leaves no name behind; the server tells it the notebook's path
+QUICK = f"""
+def quicken():
+    import os, sys
+    if any(f"notebooks/0{{n}}_" in os.environ["JPY_SESSION_NAME"] for n in (6, 7, 8)):
+        sys.path.append({str(ROOT / "tests")!r})
+        import helpers, quick
+        helpers.load_pipeline, helpers.paint = quick.quick_pipeline, quick.few_steps
+quicken()
+del quicken
+"""
 PANEL = (
     "const panel = window.jupyterapp?.shell?.currentWidget;"
     "const session = panel?.sessionContext?.session;"
@@ -64,10 +79,12 @@ def lab(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]
     shutil.copytree(ROOT / "notebooks", home / "series" / "notebooks")
     (home / "settings").mkdir()
     (home / "settings" / "overrides.json").write_text(json.dumps(SETTINGS), encoding="utf-8")
+    startup = home / "ipython" / "profile_default" / "startup"
+    startup.mkdir(parents=True)
+    (startup / "quick.py").write_text(QUICK, encoding="utf-8")
     env = {name: value for name, value in os.environ.items() if not name.startswith("JUPYTER")}
     env |= {f"JUPYTER_{kind}_DIR": str(home / kind) for kind in ("CONFIG", "DATA", "RUNTIME")}
     env |= {"IPYTHONDIR": str(home / "ipython"), "PYTHONPATH": str(ROOT)}
-    env.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     options = [
         *("--no-browser", "--allow-root", "--IdentityProvider.token=", "--ServerApp.ip=127.0.0.1"),
         *("--ServerApp.port_retries=200", f"--ServerApp.root_dir={home / 'series'}"),
@@ -165,9 +182,10 @@ def test_in_jupyterlab(path: Path, browser: Any, lab: str, tmp_path: Path) -> No
         assert drawings.count() == sum("](attachment:" in cell.source for cell in stored.cells)
         for images in (figures, drawings):
             assert images.evaluate_all(SHOWN)
-        for id_ in (cell.id for cell in code if CHECK.search(cell.source)):
-            assert BLANK in printed(ran, id_)
-            assert printed(ran, id_) == printed(stored, id_)
+        for cell in code:
+            for measured in MEASURED.findall(cell.source):
+                assert BLANK in printed(ran, cell.id)
+                assert measured or printed(ran, cell.id) == printed(stored, cell.id)
 
         # answered: the solution is typed over the cell
         id_, source = answered(int(path.name[:2]), stored)

@@ -15,7 +15,6 @@ from functools import partial
 from pathlib import Path
 
 if __name__ == "__main__":  # before torch and transformers are imported, and not for a test
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ["HF_HUB_OFFLINE"] = "1"  # everything is here

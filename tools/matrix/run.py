@@ -43,7 +43,8 @@ LIMITS = [
     *(f"--ignore=tests/test_{name}.py" for name in LEFT_OUT),
 ]
 # a notebook's cells in one process; no file with few tests, but long ones, at the end
-AT_A_TIME = ("--numprocesses=2", "--dist=loadfile", "--no-loadscope-reorder")
+JOBS = 2
+AT_A_TIME = (f"--numprocesses={JOBS}", "--dist=loadfile", "--no-loadscope-reorder")
 
 
 def requirements(name: str) -> str:
@@ -139,6 +140,7 @@ def verify(name: str, python: str | None, what: str, arguments: list[str]) -> tu
     settings = {key: value for key, value in os.environ.items() if key != "CLIP_CHECKPOINT"}
     settings["PATH"] = f"{inside.parent}{os.pathsep}{settings['PATH']}"  # as if it was activated
     settings["TQDM_DISABLE"] = "1"  # Colab's widgets would show bars that no stored output has
+    settings.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // JOBS)))
     began = time.monotonic()
     limits = LIMITS if what == QUICK else []
     command = [str(inside), "-m", "pytest", f"--junit-xml={report}", *AT_A_TIME]
