@@ -20,6 +20,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,7 @@ def asked_to_stop() -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
+@cache
 def fast_dtype(device: str) -> torch.dtype:
     """bfloat16 where it is faster than float32, which on a CPU depends on the CPU: measured."""
     if device == "cuda":
@@ -91,7 +93,7 @@ def fast_dtype(device: str) -> torch.dtype:
     for dtype in (torch.float32, torch.bfloat16):
         a, b = torch.randn(1024, 512).to(dtype), torch.randn(512, 512).to(dtype)
         times = []
-        for _ in range(12):
+        for _ in range(4):
             began = time.perf_counter()
             a @ b
             times.append(time.perf_counter() - began)
