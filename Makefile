@@ -8,9 +8,9 @@ NOTEBOOKS := $(sort $(wildcard notebooks/*.ipynb))
 # Two notebooks, or files of tests, at a time: one spends much of its time on a single core. They
 # share the cores: with more threads than cores, those that wait would keep the others from working.
 JOBS ?= 2
-CORES := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
+CORES := $(shell nproc 2>/dev/null || getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 notebooks geometries test: export OMP_NUM_THREADS ?= \
-	$(shell expr $(CORES) / $(JOBS) \| 1)
+	$(shell expr $(CORES) / $(JOBS) \| 1 2>/dev/null || echo 1)
 # The classic template is the one that writes the alt text of figures into the page. No bars: a page
 # keeps every step of them.
 PAGES := printf '%s\n' $(NOTEBOOKS) | TQDM_DISABLE=1 xargs -n 1 -P $(JOBS) \

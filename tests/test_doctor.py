@@ -33,7 +33,7 @@ UNREACHABLE = {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HUB_OFFLINE": "0"}
 
 def run(*options: str, cwd: Path = ROOT, path: str = str(ROOT), **more: str) -> Any:
     """Run it as a reader does, in a process of its own."""
-    environment = os.environ | {"PYTHONPATH": path, "OMP_WAIT_POLICY": "PASSIVE"} | more
+    environment = os.environ | {"PYTHONPATH": path} | more
     return subprocess.run(
         [sys.executable, *options], cwd=cwd, env=environment, capture_output=True, text=True
     )

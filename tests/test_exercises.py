@@ -16,6 +16,7 @@ import nbformat
 import numpy as np
 import pytest
 import torch
+from accelerate import PartialState
 from conftest import ROOT
 from notebook_rules import code_cells, numbers
 from quick import few_steps, quick_pipeline
@@ -426,6 +427,7 @@ def as_before() -> Iterator[None]:
     grad = torch.is_grad_enabled()
     yield
     torch.set_grad_enabled(grad)
+    PartialState._reset_state()
     for log, level, handlers, propagate in before:
         log.setLevel(level)
         log.handlers, log.propagate = handlers, propagate

@@ -48,6 +48,7 @@ def quicken():
         sys.path.append({str(ROOT / "tests")!r})
         import helpers, quick
         helpers.load_pipeline, helpers.paint = quick.quick_pipeline, quick.few_steps
+        open(os.environ["JPY_SESSION_NAME"] + ".small", "x").close()
 quicken()
 del quicken
 """
@@ -71,8 +72,8 @@ def browser() -> Iterator[Any]:
 
 
 @pytest.fixture(scope="module")
-def lab(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a JupyterLab on a copy of the notebooks; no setting of the user's counts."""
+def lab(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+    """A JupyterLab on a copy of the notebooks, and their folder; no setting of the user counts."""
     if find_spec("jupyterlab") is None:
         pytest.skip("JupyterLab is not installed")
     home = tmp_path_factory.mktemp("lab")
@@ -96,7 +97,7 @@ def lab(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]
             cwd=home, env=env, stdout=log, stderr=subprocess.STDOUT,
         )  # fmt: skip
         try:
-            yield address(server, home)
+            yield address(server, home), home / "series" / "notebooks"
         finally:
             server.terminate()  # which ends its kernels first
             try:
@@ -150,14 +151,15 @@ def answered(number: int, notebook: Any) -> tuple[str, str]:
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_in_jupyterlab(path: Path, browser: Any, lab: str, tmp_path: Path) -> None:
+def test_in_jupyterlab(path: Path, browser: Any, lab: tuple[str, Path], tmp_path: Path) -> None:
+    url, folder = lab
     stored = nbformat.read(path, as_version=4)
     code = code_cells(stored)
     page = browser.new_page(viewport={"width": 1280, "height": 800})
     wrong = watch(page)
     try:
         # opened: what it shows first
-        page.goto(f"{lab}lab/workspaces/{path.stem}/tree/notebooks/{path.name}?reset")
+        page.goto(f"{url}lab/workspaces/{path.stem}/tree/notebooks/{path.name}?reset")
         page.wait_for_function(OPENED)
         page.screenshot(path=tmp_path / "first.png")
         folded = page.locator(".jp-CodeCell:has(.jp-Cell-inputWrapper .jp-Placeholder)")
@@ -174,6 +176,8 @@ def test_in_jupyterlab(path: Path, browser: Any, lab: str, tmp_path: Path) -> No
         finish(page, code[-1].id, len(code))
         ran = now(page)
         assert stored_errors(ran) == []
+        small = folder / f"{path.name}.small"
+        assert small.exists() == (path.name[:3] in SMALL)
         assert [c.execution_count for c in code_cells(ran)] == [c.execution_count for c in code]
         pngs = sum("image/png" in o.get("data", {}) for c in code for o in c.outputs)
         assert pngs > 0

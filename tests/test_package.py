@@ -341,16 +341,23 @@ def test_make_notebooks_finds_a_folder(tmp_path: Path) -> None:
 @pytest.mark.parametrize("command", ["test", "notebooks"])
 def test_make_shares_the_cores(tmp_path: Path, command: str) -> None:
     """Spinning threads of two notebooks took 26 minutes for what takes five; who knows may say."""
-    cores = os.sysconf("SC_NPROCESSORS_ONLN")
+    shared = hasattr(os, "sched_getaffinity")
+    cores = len(os.sched_getaffinity(0)) if shared else os.sysconf("SC_NPROCESSORS_ONLN")
     for given, expected in (
         ({}, max(1, cores // 2)),
         ({"JOBS": "1"}, cores),
         ({"JOBS": str(cores + 1)}, 1),
+        ({"JOBS": "auto"} if command == "test" else {"JOBS": str(cores)}, 1),  # pytest's own word
         ({"OMP_NUM_THREADS": "7"}, 7),
     ):
         told = re.findall(r"(?m)^threads: (.*)$", run_make(tmp_path, command, **given))
         assert told
         assert set(told) == {str(expected)}
+
+
+@needs_make
+def test_make_leaves_the_threads_of_one_reader_alone(tmp_path: Path) -> None:
+    assert set(re.findall(r"(?m)^threads: (.*)$", run_make(tmp_path, "lab"))) == {""}
 
 
 @needs_make

@@ -256,7 +256,7 @@ def write(
 def fitting(clip: Any, tokens: Any) -> Any:
     """``embed``; where memory does not suffice, with half as many nodes, and from then on.
 
-    It changes ``tree.NODES``, which ``embed`` reads at each call: this process runs nothing else.
+    It changes ``tree.NODES``, which ``embed`` reads at each call, for the rest of this process.
 
     Raises:
         ValueError: not even a tree of one prompt finds room.

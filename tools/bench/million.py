@@ -31,7 +31,7 @@ ALONE = [sys.executable, "-m"]
 TWO = [*ALONE, "accelerate.commands.launch", "--multi_gpu", "--num_processes=2"]  # on CPUs, too
 TWO += ["--num_machines=1", "--mixed_precision=no", "--dynamo_backend=no", "-m"]
 KILLS = 3
-THREADS = int(os.environ.get("OMP_NUM_THREADS", 1))  # of each process, for the products
+THREADS = int(os.environ.get("OMP_NUM_THREADS") or 1)  # of each process, for the products
 
 
 def million(folder: Path, n: int, shard: int, pause: float = 5) -> dict[str, Any]:

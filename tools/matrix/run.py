@@ -57,6 +57,13 @@ def requirements(name: str) -> str:
     return read(HERE / f"{name}.txt")
 
 
+def cores() -> int:
+    """How many this process may use, where the system tells."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def suits(python: str, torch: str) -> bool:
     """Whether that Python runs here and pip finds it a torch without CUDA, which is gigabytes."""
     where = ["--ignore-installed", "--no-deps", "--dry-run", "--report", "-"]
@@ -141,7 +148,7 @@ def verify(name: str, python: str | None, what: str, arguments: list[str]) -> tu
     settings = {key: value for key, value in os.environ.items() if key != "CLIP_CHECKPOINT"}
     settings["PATH"] = f"{inside.parent}{os.pathsep}{settings['PATH']}"  # as if it was activated
     settings["TQDM_DISABLE"] = "1"  # Colab's widgets would show bars that no stored output has
-    settings.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // JOBS)))
+    settings.setdefault("OMP_NUM_THREADS", str(max(1, cores() // JOBS)))
     began = time.monotonic()
     limits = LIMITS if what == QUICK else []
     command = [str(inside), "-m", "pytest", f"--junit-xml={report}", *AT_A_TIME]
