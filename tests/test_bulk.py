@@ -492,7 +492,9 @@ def test_help_tells_every_option_and_how_to_read_what_is_written() -> None:
         assert name in text
 
 
-def test_what_goes_wrong_is_told_in_a_sentence(tmp_path: Path, sd1_folder: Path) -> None:
+def test_what_goes_wrong_is_told_in_a_sentence(
+    tmp_path: Path, sd1_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = written(tmp_path, ".csv", TEXTS)
     bad = tmp_path / "bad.txt"
     bad.write_bytes(b"a\n\xff\n")
@@ -512,10 +514,14 @@ def test_what_goes_wrong_is_told_in_a_sentence(tmp_path: Path, sd1_folder: Path)
         ([path, tmp_path / "e", "--shard", "0"], "--shard must be at least 1."),
         ([path, path], "captions.csv/text_emb: Not a directory."),
     ]:  # fmt: skip
-        ended = command(*arguments)
-        assert ended.returncode == 1
-        assert ended.stderr.strip().splitlines()[-1].endswith(sentence), ended.stderr
-        assert "Traceback" not in ended.stderr
+        monkeypatch.setattr(sys, "argv", ["bulk", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            bulk.main()
+        assert str(ended.value).endswith(sentence)  # which Python prints, and ends with 1
+    ended = command(*arguments)
+    assert ended.returncode == 1
+    assert ended.stderr.strip().splitlines()[-1].endswith(sentence), ended.stderr
+    assert "Traceback" not in ended.stderr
 
 
 def test_one_process_and_two_write_the_same_bytes(tmp_path: Path) -> None:
