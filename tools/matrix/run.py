@@ -6,8 +6,8 @@ A set is a requirements file beside this script. Each gets an environment of its
 ``build/matrix/SET``, which is made anew when its requirements change. Results go into the table of
 the README, one row a set; a run that was limited by arguments of pytest leaves the table alone.
 ``--quick`` runs what depends on versions, every notebook and the tests of helpers, and the table
-says so. What it leaves out takes twice as long: training, the book, the playground, papers and
-tools, and the notebooks with their solutions, whose other cells run here once already.
+says so. What it leaves out takes twice as long: training, cards, the book, the playground,
+papers, tools, and the notebooks with their solutions, whose other cells run here once already.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ BEGIN, END = "<!-- verified on: make matrix writes this table -->", "<!-- end of
 HEAD = ("set", "Python", *PACKAGES, "date", "tests", "result", "minutes")
 ALL, QUICK = "all", "notebooks, helpers"
 LEFT_OUT = (
-    "training", "diffusion_training", "book", "playground", "playground_build", "stick",
-    "doctor", "bench", "matrix", "stamp", "lab", "wheel", "package", "papers", "docs", "drawings",
-    "spine",
+    "training", "diffusion_training", "diffusion_card", "model_card", "book", "playground",
+    "playground_build", "stick", "doctor", "bench", "matrix", "stamp", "lab", "wheel", "package",
+    "papers", "docs", "drawings", "spine",
 )  # fmt: skip
 LIMITS = [
     "--deselect=tests/test_exercises.py::test_notebooks_with_their_solutions",
