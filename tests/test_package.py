@@ -257,16 +257,19 @@ def test_ci_runs_the_command_of_the_readme_and_colabs_versions() -> None:
 @pytest.mark.skipif(shutil.which("bash") is None, reason="this machine has no bash")
 def test_ci_runs_these_two_and_no_more(tmp_path: Path) -> None:
     """Its own lines, with commands that only tell what they are asked to do."""
-    for name in ("make", "apt-get"):
+    for name in ("make", "apt-get", "python3"):
         path = tmp_path / name
         path.write_text(f"""#!/bin/sh\nprintf '{name}'\nprintf ' <%s>' "$@"\necho\n""")
         path.chmod(0o755)
     environment = {"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
     ci = ["bash", str(ROOT / ".ci" / "run")]
     run = subprocess.run(ci, env=environment, capture_output=True, text=True, check=True)
-    test, colab = [line for line in run.stdout.splitlines() if line.startswith("make ")]
+    lines = run.stdout.splitlines()
+    test, colab = [line for line in lines if line.startswith("make ")]
     assert test == "make <test>"
     assert colab == "make <matrix> <SETS=colab> <QUICK=1>"
+    made = [line for line in lines if line.startswith("python3 ")]
+    assert made == ["python3 <tools/matrix/run.py> <colab> <--install>"]
 
 
 def test_links_of_the_papers() -> None:
