@@ -466,7 +466,7 @@ def command(*arguments: object, launch: tuple[str, ...] = ()) -> subprocess.Comp
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has another way to interrupt")
 def test_an_interrupt_is_told_and_the_same_command_goes_on(tmp_path: Path) -> None:
-    path = written(tmp_path, ".txt", [f"{text} {i}" for i in range(2000) for text in TEXTS])
+    path = written(tmp_path, ".txt", [f"{text} {i}" for i in range(1000) for text in TEXTS])
     told = [sys.executable, "-m", "helpers.bulk", path, tmp_path / "out", "--shard", "20"]
     # whoever runs the tests in the background may ignore interrupts, and children inherit that
     heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
@@ -481,7 +481,7 @@ def test_an_interrupt_is_told_and_the_same_command_goes_on(tmp_path: Path) -> No
     assert error.splitlines()[-1] == "stopped; the same command goes on from here"
     assert "Traceback" not in error
     ended = command(path, tmp_path / "out", "--shard", 20)
-    assert re.search(r"; [0-9]+ of 600 shards were there\n", ended.stdout), ended.stderr
+    assert re.search(r"; [0-9]+ of 300 shards were there\n", ended.stdout), ended.stderr
 
 
 def test_help_tells_every_option_and_how_to_read_what_is_written() -> None:

@@ -1,7 +1,8 @@
 """Each notebook as a reader meets it: opened in JupyterLab, run from its menu, answered by hand.
 
-Notebooks 6 to 8 draw with a small U-Net here. Theirs takes minutes, and nothing that is looked at
-here hangs on what the pictures show; that is compared where the cells are run one by one.
+Notebooks 0 and 6 to 8 draw with a small U-Net here. Theirs takes minutes, and nothing that is
+looked at here hangs on what the pictures show; that is compared where their cells are run one by
+one.
 
 Needs Chromium, Playwright and JupyterLab; skipped, with the reason, where one is absent.
 """
@@ -39,7 +40,7 @@ SETTINGS = {
     "@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False},
     "@jupyterlab/notebook-extension:tracker": {"windowingMode": "none"},
 }
-SMALL = "06_", "07_", "08_"
+SMALL = "00_", "06_", "07_", "08_"
 # what a kernel runs first, which leaves no name behind; the server tells it the notebook's path
 QUICK = f"""
 def quicken():
@@ -58,10 +59,10 @@ PANEL = (
 )
 OPENED = f"() => {{ {PANEL} return panel?.context?.isReady && session?.kernel?.status === 'idle' }}"
 ENDED = f"""([id, number]) => {{ {PANEL}
+    if (session.kernel.status !== "idle") return false;
     const cells = panel.content.widgets.map(w => w.model.toJSON());
     const failed = cells.some(c => c.outputs?.some(o => o.output_type === "error"));
-    const idle = session.kernel.status === "idle";
-    return idle && (failed || cells.find(c => c.id === id).execution_count === number) }}"""
+    return failed || cells.find(c => c.id === id).execution_count === number }}"""
 SHOWN = "all => all.every(one => one.complete && one.naturalWidth > 0)"
 
 
