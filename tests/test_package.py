@@ -259,7 +259,8 @@ def test_ci_runs_these_two_and_no_more(tmp_path: Path) -> None:
     """Its own lines, with commands that only tell what they are asked to do."""
     for name in ("make", "apt-get", "python3"):
         path = tmp_path / name
-        path.write_text(f"""#!/bin/sh\nprintf '{name}'\nprintf ' <%s>' "$@"\necho\n""")
+        # a whole line at once: two of them talk at the same time
+        path.write_text(f"""#!/bin/sh\necho "{name}$(printf ' <%s>' "$@")"\n""")
         path.chmod(0o755)
     environment = {"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
     ci = ["bash", str(ROOT / ".ci" / "run")]

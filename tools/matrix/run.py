@@ -105,7 +105,6 @@ def environment(name: str, python: str | None) -> Path:
         print(f"Making {folder}; pip prints nothing for some minutes.")
         shutil.rmtree(folder, ignore_errors=True)
         install = [str(inside), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        install += ["--no-compile"]  # Python compiles what it imports, which is much less
         for command in (
             [python, "-m", "venv", str(folder)],
             [*install, "--requirement", str(HERE / f"{name}.txt")],
